@@ -1,0 +1,33 @@
+# The two commands that matter: `make run` and `make test`. Both set up .venv first if need be.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: run test test-all lint types venv clean
+
+run: venv ## the horizons suite, quick profile: table and plots in a few minutes
+	$(BIN)/membench run --suite horizons
+
+test: venv ## everything but the slow learning runs
+	$(BIN)/pytest -n 2
+
+test-all: venv ## the slow learning runs too
+	$(BIN)/pytest -n 2 -m ""
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/pyright
+
+venv: .venv/up-to-date ## the set-up alone
+
+.venv/up-to-date: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "membench needs Python 3.11 or newer; say make PYTHON=python3.12, for example")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean: ## remove the virtual environment and caches, never results
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis

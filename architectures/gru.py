@@ -1,0 +1,78 @@
+"""GRU: the encoder of the reference architecture, alone.
+
+Source: Cho et al. 2014, arXiv 1406.1078. Glossary: h hidden state, x input, r reset gate, z update gate,
+n candidate.
+
+    r_t = sigmoid(W_r x_t + U_r h_{t-1} + b_r)
+    z_t = sigmoid(W_z x_t + U_z h_{t-1} + b_z)
+    n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + c_n))
+    h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+
+These are the equations of `torch.nn.GRU`, which computes them. They differ from the paper's (and from the
+deep dive's) in two ways: z and 1 - z are exchanged, which renames the gate, and the reset gate is applied
+after the recurrent matrix, r * (U h), not before it, U (r * h), which lets one matrix product serve all
+three gates.
+
+Long delays: PyTorch's initial biases are near zero, so z is about 1/2 and a unit forgets within a few
+steps. `gate_timescales` spreads the units' time constants instead; see `architectures.timescales`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from architectures.timescales import Timescales, carry_gate_bias
+from membench.memory import Memory, State, Trace
+
+
+class GRU(Memory):
+    """A stack of GRU layers over the observation.
+
+    Args:
+        input_size: features per observation.
+        hidden_size: units per layer; also the output size.
+        num_layers: stacked layers.
+        gate_timescales: range of the units' initial time constants in steps; None keeps PyTorch's biases.
+
+    State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        gate_timescales: Timescales | None = (2.0, 1000.0),
+    ):
+        super().__init__(input_size, hidden_size)
+        self.gru = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
+        if gate_timescales is not None:
+            spread_update_gates(self.gru, gate_timescales)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return zeros."""
+        size, layers = self.gru.hidden_size, self.gru.num_layers
+        return {"hidden": self.zeros(batch_size, size), "lower": self.zeros(batch_size, layers - 1, size)}
+
+    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
+        """Run every layer over x [b t i]; the output is the last layer's hidden state."""
+        y, state = run_gru(self.gru, x, state)
+        if trace is not None:
+            trace.record("hidden", y)
+        return y, state
+
+
+def run_gru(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run `gru` over x [b t i] from a state of `hidden` and `lower`; see `GRU`."""
+    layers_first = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1)
+    y, after = gru(x, layers_first.contiguous())
+    return y, {"hidden": after[-1], "lower": after[:-1].transpose(0, 1)}
+
+
+def spread_update_gates(gru: nn.GRU, timescales: Timescales) -> None:
+    """Give the units of every layer time constants spread over `timescales`, by the bias of z."""
+    update_gate = slice(gru.hidden_size, 2 * gru.hidden_size)
+    with torch.no_grad():
+        for layer in range(gru.num_layers):
+            getattr(gru, f"bias_ih_l{layer}")[update_gate] = carry_gate_bias(gru.hidden_size, timescales)
+            getattr(gru, f"bias_hh_l{layer}")[update_gate] = 0.0

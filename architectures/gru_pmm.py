@@ -1,0 +1,137 @@
+"""GRU + PMM: the reference architecture, a GRU encoder in front of the Predictive Memory Module.
+
+Source: the deep dive (`docs/how-it-works.md`); the addressing is that of content-based attention as in
+Neural Turing Machines (Graves et al. 2014, arXiv 1410.5401), without their sharpening and erase gate.
+Glossary: e_t encoder output, M memory [slots S x size d], q query, v write value, w write weights over
+slots, a read weights, r what a head reads.
+
+    e_t = GRU(x_t, e_{t-1})
+    w_t = softmax(M_{t-1} q^w_t / sqrt(d)),  q^w_t = Q^w e_t
+    M_t = M_{t-1} + w_t v_t^T,               v_t = V e_t                     (write, before read)
+    a^k_t = softmax(M_t q^k_t / sqrt(d)),    q^k_t = Q^k e_t                 (one per read head k)
+    r^k_t = a^k_t M_t
+    y_t = LayerNorm(e_t + O LayerNorm([r^1_t ... r^K_t]))
+
+Where the deep dive is silent: M_0 is learned and starts with orthogonal rows of norm 1, for from a memory of
+equal slots every slot receives the same write for ever and 64 slots act as one; LayerNorm and the residual
+are on the read-out and the latent, never on M itself, so that what is written persists. Queries and values
+depend on the encoder's output only, never on what was read.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from architectures.gru import run_gru, spread_update_gates
+from architectures.timescales import Timescales
+from membench.memory import Memory, State, Trace
+
+
+class PredictiveMemoryModule(nn.Module):
+    """A matrix of slots that one head writes to and several heads read from, by content.
+
+    Args:
+        feature_size: size of the encoder's output, from which queries and write values are computed.
+        num_slots, slot_size: shape of the memory.
+        num_read_heads: heads that read; their read-outs are concatenated.
+    """
+
+    def __init__(self, feature_size: int, *, num_slots: int, slot_size: int, num_read_heads: int):
+        super().__init__()
+        self.num_read_heads, self.slot_size = num_read_heads, slot_size
+        self.initial_memory = nn.Parameter(nn.init.orthogonal_(torch.empty(num_slots, slot_size)))
+        self.write_query = nn.Linear(feature_size, slot_size)
+        self.write_value = nn.Linear(feature_size, slot_size)
+        self.read_queries = nn.Linear(feature_size, num_read_heads * slot_size)
+
+    def forward(self, features: Tensor, memory: Tensor, trace: Trace | None = None) -> tuple[Tensor, Tensor]:
+        """Write and read at every step.
+
+        Args:
+            features: [b t e], the encoder's output.
+            memory: [b slot d], the memory before the first step.
+            trace: records `attention.write`, `attention.read` and `memory` when given.
+
+        Returns:
+            The read-outs [b t heads*d] and the memory after the last step.
+        """
+        scale = 1 / math.sqrt(self.slot_size)
+        write_queries = (self.write_query(features) * scale).unsqueeze(-1).unbind(1)
+        write_values = self.write_value(features).unsqueeze(2).unbind(1)
+        read_queries = (self.read_queries(features) * scale).unflatten(
+            -1, (self.num_read_heads, self.slot_size)
+        )
+        writes, reads, attentions, memories = [], [], [], []
+        for write_query, write_value, read_query in zip(
+            write_queries, write_values, read_queries.unbind(1), strict=True
+        ):
+            write_weights = torch.softmax(memory @ write_query, dim=1)
+            memory = torch.baddbmm(memory, write_weights, write_value)
+            read_weights = torch.softmax(read_query @ memory.transpose(1, 2), dim=-1)
+            reads.append(read_weights @ memory)
+            if trace is not None:
+                writes.append(write_weights.transpose(1, 2))
+                attentions.append(read_weights)
+                memories.append(memory)
+        if trace is not None:
+            trace.record("attention.write", torch.stack(writes, dim=1))
+            trace.record("attention.read", torch.stack(attentions, dim=1))
+            trace.record("memory", torch.stack(memories, dim=1))
+        return torch.stack(reads, dim=1).flatten(2), memory
+
+
+class GRUPMM(Memory):
+    """A GRU encoder, then write to and read from the Predictive Memory Module.
+
+    Args:
+        input_size: features per observation.
+        hidden_size: units per GRU layer; also the size of the latent, the output.
+        num_layers: stacked GRU layers.
+        num_slots, slot_size: shape of the memory.
+        num_read_heads: heads that read.
+        gate_timescales: range of the encoder units' initial time constants in steps; None keeps PyTorch's
+            biases.
+
+    State: `hidden` and `lower` as for the GRU, `memory` [b slot d].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        num_slots: int = 64,
+        slot_size: int = 128,
+        num_read_heads: int = 4,
+        gate_timescales: Timescales | None = (2.0, 1000.0),
+    ):
+        super().__init__(input_size, hidden_size)
+        self.encoder = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
+        self.pmm = PredictiveMemoryModule(
+            hidden_size, num_slots=num_slots, slot_size=slot_size, num_read_heads=num_read_heads
+        )
+        self.read_norm = nn.LayerNorm(num_read_heads * slot_size)
+        self.read_projection = nn.Linear(num_read_heads * slot_size, hidden_size)
+        self.latent_norm = nn.LayerNorm(hidden_size)
+        if gate_timescales is not None:
+            spread_update_gates(self.encoder, gate_timescales)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return a zero encoder state and the learned initial memory."""
+        size, layers = self.encoder.hidden_size, self.encoder.num_layers
+        return {
+            "hidden": self.zeros(batch_size, size),
+            "lower": self.zeros(batch_size, layers - 1, size),
+            "memory": self.pmm.initial_memory.expand(batch_size, -1, -1),
+        }
+
+    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
+        """Encode x [b t i], write, read, and return the latent [b t h]."""
+        features, encoder_state = run_gru(self.encoder, x, state)
+        reads, memory = self.pmm(features, state["memory"], trace)
+        if trace is not None:
+            trace.record("hidden", features)
+        y = self.latent_norm(features + self.read_projection(self.read_norm(reads)))
+        return y, {**encoder_state, "memory": memory}

@@ -1,0 +1,79 @@
+"""LSTM: the GRU's older relative, with a separate cell state.
+
+Source: Hochreiter and Schmidhuber 1997; forget gate: Gers, Schmidhuber and Cummins 2000. Glossary: h hidden
+state, c cell state, i input gate, f forget gate, g candidate, o output gate.
+
+    i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)      f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f)
+    g_t = tanh   (W_g x_t + U_g h_{t-1} + b_g)      o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)
+    c_t = f_t * c_{t-1} + i_t * g_t                 h_t = o_t * tanh(c_t)
+
+`torch.nn.LSTM` computes them. Counting the candidate there are three gates and 4 (i + h + 2) h parameters
+per layer, a third more than a GRU of the same width.
+
+Long delays: as for the GRU, `gate_timescales` spreads the cells' time constants by the bias of f, and sets
+that of i to its negative, as chrono initialisation does (`architectures.timescales`).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from architectures.timescales import Timescales, carry_gate_bias
+from membench.memory import Memory, State, Trace
+
+
+class LSTM(Memory):
+    """A stack of LSTM layers over the observation.
+
+    Args:
+        input_size: features per observation.
+        hidden_size: units per layer; also the output size.
+        num_layers: stacked layers.
+        gate_timescales: range of the cells' initial time constants in steps; None keeps PyTorch's biases.
+
+    State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it, `cell` [b layers h].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        gate_timescales: Timescales | None = (2.0, 1000.0),
+    ):
+        super().__init__(input_size, hidden_size)
+        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
+        if gate_timescales is not None:
+            self._spread_forget_gates(gate_timescales)
+
+    def _spread_forget_gates(self, timescales: Timescales) -> None:
+        size = self.lstm.hidden_size
+        input_gate, forget_gate = slice(0, size), slice(size, 2 * size)
+        with torch.no_grad():
+            for layer in range(self.lstm.num_layers):
+                bias = getattr(self.lstm, f"bias_ih_l{layer}")
+                bias[forget_gate] = carry_gate_bias(size, timescales)
+                bias[input_gate] = -bias[forget_gate]
+                getattr(self.lstm, f"bias_hh_l{layer}")[: 2 * size] = 0.0
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return zeros."""
+        size, layers = self.lstm.hidden_size, self.lstm.num_layers
+        return {
+            "hidden": self.zeros(batch_size, size),
+            "lower": self.zeros(batch_size, layers - 1, size),
+            "cell": self.zeros(batch_size, layers, size),
+        }
+
+    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
+        """Run every layer over x [b t i]; the output is the last layer's hidden state."""
+        hidden = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1).contiguous()
+        cell = state["cell"].transpose(0, 1).contiguous()
+        y, (hidden, cell) = self.lstm(x, (hidden, cell))
+        if trace is not None:
+            trace.record("hidden", y)
+        return y, {
+            "hidden": hidden[-1],
+            "lower": hidden[:-1].transpose(0, 1),
+            "cell": cell.transpose(0, 1),
+        }

@@ -1,0 +1,132 @@
+"""Mamba: a state-space model whose step size, input and read-out weights depend on the input.
+
+Source: Gu and Dao 2023, arXiv 2312.00752, section 3 and algorithm 2; parameter names and shapes of a mixer
+are mamba-ssm's, so that weights move both ways. Glossary: D_inner = expand * hidden_size channels, N states per
+channel, x and z the two halves of the input projection, delta, B, C as in `architectures.selective_scan`.
+
+    x, z        = in_proj(u)
+    x           = silu(conv1d(x))                                   (causal, per channel)
+    delta, B, C = x_proj(x);   delta = softplus(dt_proj(delta))
+    y           = selective_scan(x, delta, -exp(A_log), B, C) + D x
+    out         = out_proj(y silu(z))
+
+A layer adds its mixer's output to its input, as in the paper. The embedding of the observation has no bias:
+a zero observation, as in a silent delay, embeds to zero and the delay cannot drown the cue.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.selective_scan import selective_scan
+from membench.memory import Memory, State, Trace
+
+
+class Mamba(Memory):
+    """A stack of selective state-space layers.
+
+    Args:
+        input_size: features per observation.
+        hidden_size: width between layers (d_model); also the output size.
+        num_layers: stacked layers.
+        state_size: states per channel (N, d_state).
+        expand: channels inside a mixer per unit of width.
+        conv_width: steps that the causal convolution sees.
+        step_sizes: range of the initial step sizes delta; a channel's memory lasts about 1 / delta steps.
+
+    State: `hidden` [b h] the last output, `convolution` [b layer channel conv_width-1] the last inputs of the
+    convolutions, `ssm` [b layer channel N].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        state_size: int = 16,
+        expand: int = 2,
+        conv_width: int = 4,
+        step_sizes: tuple[float, float] = (0.001, 0.1),
+    ):
+        super().__init__(input_size, hidden_size)
+        self.embedding = nn.Linear(input_size, hidden_size, bias=False)
+        self.norms = nn.ModuleList(nn.RMSNorm(hidden_size, eps=1e-5) for _ in range(num_layers))
+        self.mixers = nn.ModuleList(
+            Mixer(hidden_size, state_size, expand, conv_width, step_sizes) for _ in range(num_layers)
+        )
+        self.final_norm = nn.RMSNorm(hidden_size, eps=1e-5)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return zeros."""
+        num_channels, state_size = self.mixers[0].A_log.shape
+        conv_width = self.mixers[0].conv1d.kernel_size[0]
+        return {
+            "hidden": self.zeros(batch_size, self.output_size),
+            "convolution": self.zeros(batch_size, len(self.mixers), num_channels, conv_width - 1),
+            "ssm": self.zeros(batch_size, len(self.mixers), num_channels, state_size),
+        }
+
+    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
+        """Run every layer over x [b t i] in one scan each."""
+        y = self.embedding(x)
+        convolutions, ssms = [], []
+        for layer, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
+            mixed, convolution, ssm = mixer(norm(y), state["convolution"][:, layer], state["ssm"][:, layer])
+            y = y + mixed
+            convolutions.append(convolution)
+            ssms.append(ssm)
+        y = self.final_norm(y)
+        if trace is not None:
+            trace.record("hidden", y)
+        after = {"convolution": torch.stack(convolutions, dim=1), "ssm": torch.stack(ssms, dim=1)}
+        return y, {"hidden": y[:, -1], **after}
+
+
+class Mixer(nn.Module):
+    """One selective state-space mixer with the parameters of `mamba_ssm.Mamba`."""
+
+    def __init__(
+        self, hidden_size: int, state_size: int, expand: int, conv_width: int, step_sizes: tuple[float, float]
+    ):
+        super().__init__()
+        num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
+        self.state_size = state_size
+        self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
+        self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels)
+        self.x_proj = nn.Linear(num_channels, self.dt_rank + 2 * state_size, bias=False)
+        self.dt_proj = nn.Linear(self.dt_rank, num_channels)
+        rates = torch.arange(1, state_size + 1, dtype=torch.float32)
+        self.A_log = nn.Parameter(rates.log().repeat(num_channels, 1))
+        self.D = nn.Parameter(torch.ones(num_channels))
+        self.out_proj = nn.Linear(num_channels, hidden_size, bias=False)
+        self._initialise_step_sizes(*step_sizes)
+
+    def _initialise_step_sizes(self, smallest: float, largest: float) -> None:
+        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        log_steps = torch.empty(len(self.dt_proj.bias)).uniform_(math.log(smallest), math.log(largest))
+        step_sizes = log_steps.exp()
+        with torch.no_grad():  # the inverse of softplus
+            self.dt_proj.bias.copy_(step_sizes + torch.log(-torch.expm1(-step_sizes)))
+
+    def forward(self, u: Tensor, convolution: Tensor, ssm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mix u [b t h] over time.
+
+        Args:
+            u: the layer's input.
+            convolution: [b channel conv_width-1], the inputs of the convolution before the first step.
+            ssm: [b channel N], the state before the first step.
+
+        Returns:
+            The output [b t h] and the two states after the last step.
+        """
+        x, z = self.in_proj(u).chunk(2, dim=-1)
+        padded = torch.cat([convolution, x.transpose(1, 2).to(convolution.dtype)], dim=2)
+        x = F.silu(self.conv1d(padded)).transpose(1, 2)
+        delta, B, C = self.x_proj(x).split([self.dt_rank, self.state_size, self.state_size], dim=-1)
+        delta = F.softplus(self.dt_proj(delta))
+        y, ssm = selective_scan(x, delta, -torch.exp(self.A_log), B, C, ssm)
+        y = (y + self.D * x) * F.silu(z)
+        return self.out_proj(y), padded[:, :, x.shape[1] :], ssm

@@ -1,0 +1,30 @@
+"""Initial time constants of gated recurrent units.
+
+A unit whose carry gate stands at g forgets with a time constant of T = 1 / (1 - g) steps. Biases near zero
+mean g = 1/2 and two steps. Chrono initialisation (Tallec and Ollivier 2018, arXiv 1804.11188, section 3)
+sets the bias so that the time constants cover the delays to be bridged, b = log(T - 1). Deviation: T is
+drawn log-uniformly, not uniformly, so that short delays keep their share of units whatever the upper end;
+the range is fixed for all tasks and not set from the delay under test.
+"""
+
+import math
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Timescales: TypeAlias = tuple[float, float]
+"""Shortest and longest time constant in steps."""
+
+
+def carry_gate_bias(num_units: int, timescales: Timescales) -> Tensor:
+    """Draw a carry gate's bias [num_units] with time constants log-uniform over `timescales`.
+
+    Raises:
+        ValueError: for a range that is not one.
+    """
+    shortest, longest = timescales
+    if not 1 < shortest <= longest < math.inf:
+        raise ValueError(f"gate_timescales {timescales}: must be two numbers, 1 < shortest <= longest")
+    log_timescales = torch.empty(num_units).uniform_(math.log(shortest), math.log(longest))
+    return torch.log(log_timescales.exp() - 1)

@@ -1,0 +1,99 @@
+"""Architectures by name: the built-in table, installed plugins, or a file of one's own.
+
+An architecture is named in one of three ways: by a line of `architectures.ARCHITECTURES`, by an entry
+point in the group `membench.architectures`, or as `package.module:Class` (the working directory is
+searched too). Nothing is imported until a class is asked for.
+"""
+
+import importlib
+import inspect
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from architectures import ARCHITECTURES
+from membench.config import Settings, check_finite, explain
+from membench.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from membench.memory import Memory
+
+
+def architecture_table() -> dict[str, str]:
+    """Return name -> `module:Class` of every architecture that has a name, built-in ones first."""
+    plugins = {point.name: point.value for point in entry_points(group="membench.architectures")}
+    if clash := sorted(ARCHITECTURES.keys() & plugins.keys()):
+        raise InputError(f"plugin architecture {clash[0]!r}: a built-in architecture has this name already")
+    return ARCHITECTURES | plugins
+
+
+def check_architecture_name(name: str) -> None:
+    """Raise an `InputError` if `name` is neither in the table nor written as `module:Class`."""
+    if ":" not in name and name not in (table := architecture_table()):
+        raise unknown_name("architecture", name, [*table, "package.module:Class"])
+
+
+@cache
+def load_architecture(name: str) -> "type[Memory]":
+    """Import and return the class that `name` stands for.
+
+    Raises:
+        InputError: if there is none, or it is not a concrete `Memory`.
+    """
+    from membench.memory import Memory
+
+    check_architecture_name(name)
+    module_name, _, class_name = architecture_table().get(name, name).partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"architecture {name!r}: cannot import it ({error})") from error
+    if not (inspect.isclass(found) and issubclass(found, Memory)) or inspect.isabstract(found):
+        raise InputError(f"architecture {name!r}: must be a class derived from membench.memory.Memory")
+    return found
+
+
+def memory_options(name: str) -> dict[str, inspect.Parameter]:
+    """Return the options of an architecture: the keyword-only parameters of its class."""
+    parameters = inspect.signature(load_architecture(name)).parameters.values()
+    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def check_memory_options(name: str, options: Settings) -> dict[str, Any]:
+    """Return `options` converted to the types that the class declares.
+
+    Raises:
+        InputError: naming the option and what is legal.
+    """
+    fields = [
+        (p.name, Any if p.annotation is inspect.Parameter.empty else p.annotation, p.default)
+        for p in memory_options(name).values()
+    ]
+    schema = msgspec.defstruct("Options", fields, forbid_unknown_fields=True, kw_only=True)
+    try:
+        check_finite(options)
+        converted = msgspec.convert(options, schema)
+    except msgspec.ValidationError as error:
+        raise InputError(f"memory of {name!r}: {explain(error, options, schema)}") from None
+    return {key: getattr(converted, key) for key in options}
+
+
+def build_memory(name: str, input_size: int, *, context_length: int, **options: Any) -> "Memory":
+    """Build the memory `name`; one with a cache gets `context_length` unless its options set it.
+
+    Raises:
+        InputError: for an unknown name, or options that the class does not take or refuses.
+    """
+    if "context_length" in memory_options(name):
+        options = {"context_length": context_length} | options
+    options = check_memory_options(name, options)
+    try:
+        return load_architecture(name)(input_size=input_size, **options)
+    except ValueError as error:
+        raise InputError(f"memory of {name!r}: {error}") from error

@@ -1,0 +1,214 @@
+"""What a run is asked to do: `RunConfig` and its parts, frozen, typed, validated, serialisable.
+
+Every configuration enters through `build_config`, whatever it comes from: a suite file, a preset, a
+record or the command line. Defaults are those of the suites; the deep dive's own values are the preset `doc`.
+"""
+
+import hashlib
+import math
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from membench.errors import InputError, unknown_name
+
+Settings: TypeAlias = dict[str, Any]
+"""Nested fields of a `RunConfig`, some or all of them."""
+
+PositiveInt = Annotated[int, Meta(ge=1, le=10**12)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=10**12)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The memory task; see `membench.envs`."""
+
+    name: str = "CueMemory-v0"
+    horizon: NonNegativeInt = 20
+    """Steps between the last cue and the first query."""
+    num_cues: Annotated[int, Meta(ge=2, le=10_000)] = 4
+    """Different cues; chance is 1 / num_cues."""
+    num_items: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    """Cues shown one after another, to be answered in order."""
+    reward_correct: float = 1.0
+    reward_wrong: float = 0.0
+
+
+class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What surrounds the memory."""
+
+    head: Literal["categorical", "gaussian"] = "categorical"
+    """Read the policy head's outputs as logits, or as the mean of a Gaussian whose argmax answers."""
+    observation_scale: PositiveFloat = 20.0
+    """Observations are multiplied by this; the same for every memory."""
+
+
+class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) on whole episodes."""
+
+    num_envs: PositiveInt = 32
+    """Environments; each contributes one whole episode to a rollout."""
+    num_epochs: PositiveInt = 4
+    num_minibatches: PositiveInt = 1
+    """Parts that a rollout's episodes are dealt into; gradients run through whole episodes."""
+    learning_rate: PositiveFloat = 1e-3
+    learning_rate_schedule: Literal["constant", "cosine", "step"] = "constant"
+    weight_decay: NonNegativeFloat = 0.0
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
+    clip_range: PositiveFloat = 0.2
+    value_coefficient: NonNegativeFloat = 0.5
+    entropy_start: NonNegativeFloat = 0.01
+    entropy_end: NonNegativeFloat = 0.01
+    """The entropy coefficient is annealed geometrically from start to end; equal means constant."""
+    max_grad_norm: PositiveFloat = 1.0
+
+
+class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When and how the greedy policy is examined. Evaluation steps are recorded, not charged."""
+
+    interval: PositiveInt = 2_000
+    """Training steps between evaluations."""
+    num_episodes: PositiveInt = 128
+    solved_at: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    """Success at two evaluations in a row that counts as solved."""
+    stop_when_solved: bool = True
+    num_final_episodes: PositiveInt = 1_000
+    """Fresh episodes after training that `success` is measured on."""
+
+
+class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that determines a run's result on a given machine."""
+
+    architecture: str
+    """A built-in or plugin name, or `module:Class`."""
+    memory: dict[str, Any] = {}
+    """The architecture's options; those not named keep the class's defaults."""
+    task: TaskConfig = TaskConfig()
+    agent: AgentConfig = AgentConfig()
+    ppo: PPOConfig = PPOConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    total_timesteps: PositiveInt = 150_000
+    """Environment steps to train for at most, rounded up to whole rollouts."""
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    num_threads: Annotated[int, Meta(ge=1, le=1024)] = 1
+
+    def __post_init__(self) -> None:
+        if self.ppo.num_minibatches > self.ppo.num_envs:
+            raise ValueError(
+                f"ppo.num_minibatches {self.ppo.num_minibatches}: must be at most ppo.num_envs {self.ppo.num_envs}"
+            )
+        if (self.ppo.entropy_start == 0) != (self.ppo.entropy_end == 0):
+            raise ValueError(
+                "ppo.entropy_start and ppo.entropy_end: geometric annealing needs both positive or both zero"
+            )
+
+    @property
+    def run_id(self) -> str:
+        """A name for the run: readable in front, and at its end a hash of the whole configuration."""
+        digest = hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+        readable = re.sub(r"[^A-Za-z0-9_.-]", "_", self.architecture)[:40].lstrip(".")
+        return f"{readable}-h{self.task.horizon}-s{self.seed}-{digest}"
+
+    @property
+    def label(self) -> str:
+        """A short name for people, in progress displays and messages."""
+        return f"{self.architecture}, horizon {self.task.horizon}, seed {self.seed}"
+
+
+def build_config(settings: Settings, *, source: str = "configuration") -> RunConfig:
+    """Return the validated `RunConfig` that nested `settings` stand for.
+
+    Raises:
+        InputError: naming `source`, the field and what is legal, for an unknown field, a wrong type, a
+            value out of range or a number that is not finite.
+    """
+    try:
+        check_finite(settings)
+        return msgspec.convert(settings, RunConfig)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{source}: {explain(error, settings, RunConfig)}") from None
+
+
+def to_settings(config: RunConfig) -> Settings:
+    """Return the nested settings that `build_config` turns into `config`."""
+    return msgspec.to_builtins(config)
+
+
+def merge(*layers: Settings) -> Settings:
+    """Return nested settings in which later layers win over earlier ones, field by field."""
+    merged: Settings = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = merged.get(key)
+            merged[key] = (
+                merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+            )
+    return merged
+
+
+def nest(dotted: str, value: Any) -> Settings:
+    """Return the settings {"a": {"b": value}} for the dotted key "a.b"."""
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    return value
+
+
+def check_finite(value: Any, path: str = "$") -> None:
+    """Raise a `msgspec.ValidationError` if a number in nested `value` is infinite or not a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise msgspec.ValidationError(f"Expected a finite number, got {value} - at `{path}`")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_finite(inner, f"{path}.{key}")
+    if isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            check_finite(inner, f"{path}[{index}]")
+
+
+def explain(error: msgspec.ValidationError, settings: Any, schema: Any) -> str:
+    """Return msgspec's complaint about `settings` as a sentence: which key, what it got, what is legal."""
+    match = re.fullmatch(r"(?P<complaint>.*?)(?: - at `(?P<path>[^`]*)`)?", str(error), re.DOTALL)
+    assert match is not None
+    complaint, path = match["complaint"], (match["path"] or "$").removeprefix("$").lstrip(".")
+    if unknown := re.search(r"unknown field `(.*)`", complaint):
+        legal = _fields_at(schema, path)
+        where = f"key in {path}" if path else "key"
+        return str(unknown_name(where, unknown[1], legal))
+    value = _value_at(settings, path)
+    got = f" (got {value!r})" if value is not _MISSING and not isinstance(value, dict) else ""
+    return f"{path}: {complaint}{got}" if path else complaint
+
+
+_MISSING = object()
+
+
+def _value_at(value: Any, path: str) -> Any:
+    for key in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict):
+            value = value.get(key, _MISSING)
+        elif isinstance(value, list | tuple) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return _MISSING
+    return value
+
+
+def _fields_at(schema: Any, path: str) -> list[str]:
+    """Return the field names of the struct that `path` inside `schema` leads to."""
+    info = msgspec.inspect.type_info(schema)
+    for key in re.findall(r"[^.\[\]]+", path):
+        if isinstance(info, msgspec.inspect.StructType):
+            info = next(field.type for field in info.fields if field.encode_name == key)
+        elif isinstance(info, msgspec.inspect.DictType):
+            info = info.value_type
+        elif isinstance(info, msgspec.inspect.ListType):
+            info = info.item_type
+    return (
+        [field.encode_name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+    )

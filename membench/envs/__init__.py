@@ -1,0 +1,58 @@
+"""The task family: Gymnasium environments, scalar and vector, on one engine.
+
+`TASKS` holds the class that draws each task's episodes under its Gymnasium id. Importing `membench.envs`
+registers the ids, so that `gymnasium.make("CueMemory-v0", horizon=20)` and `gymnasium.make_vec` reach them.
+"""
+
+from typing import Any
+
+import gymnasium
+import msgspec
+
+from membench.config import TaskConfig, explain
+from membench.envs.cue_memory import CueMemory
+from membench.envs.episodes import NO_QUESTION, Episodes, Task
+from membench.envs.gym import TaskEnv, TaskVectorEnv
+from membench.errors import InputError, unknown_name
+
+__all__ = ["NO_QUESTION", "TASKS", "Episodes", "Task", "TaskEnv", "TaskVectorEnv", "make_task"]
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (CueMemory,)}
+
+
+def make_task(config: TaskConfig) -> Task:
+    """Return the task that `config` describes.
+
+    Raises:
+        InputError: for a name that is not in `TASKS`.
+    """
+    if config.name not in TASKS:
+        raise unknown_name("task.name", config.name, TASKS)
+    return TASKS[config.name](config)
+
+
+def make_env(name: str, *, discrete: bool = False, **options: Any) -> TaskEnv:
+    """Return the environment of the task `name`; `options` are the fields of `TaskConfig`."""
+    return TaskEnv(_task_from_options(name, options), discrete=discrete)
+
+
+def make_vector_env(name: str, num_envs: int = 1, *, discrete: bool = False, **options: Any) -> TaskVectorEnv:
+    """Return the vector environment of the task `name`; `options` as for `make_env`, and `autoreset_mode`."""
+    modes = {"autoreset_mode": options.pop("autoreset_mode")} if "autoreset_mode" in options else {}
+    return TaskVectorEnv(_task_from_options(name, options), num_envs, discrete=discrete, **modes)
+
+
+def _task_from_options(name: str, options: dict[str, Any]) -> Task:
+    try:
+        return make_task(msgspec.convert({"name": name, **options}, TaskConfig))
+    except msgspec.ValidationError as error:
+        raise InputError(f"{name}: {explain(error, options, TaskConfig)}") from None
+
+
+for _name in TASKS:
+    gymnasium.register(
+        _name,
+        entry_point="membench.envs:make_env",
+        vector_entry_point="membench.envs:make_vector_env",
+        kwargs={"name": _name},
+    )

@@ -1,0 +1,16 @@
+"""The one exception for a user's mistake, and the sentence that says what would have been right."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """A mistake in what the user asked for: the command line prints it as one line and exits with 2."""
+
+
+def unknown_name(what: str, name: str, legal: Iterable[str]) -> InputError:
+    """Return the error for a name that is not one of `legal`, with the nearest match if there is one."""
+    legal = sorted(legal)
+    nearest = get_close_matches(name, legal, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return InputError(f"{what} {name!r}: unknown{hint} (legal: {', '.join(legal)})")

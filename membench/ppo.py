@@ -1,0 +1,153 @@
+"""Proximal policy optimisation on whole episodes: advantages, losses, one update.
+
+Source: Schulman et al. 2017, arXiv 1707.06347; advantages: Schulman et al. 2016, arXiv 1506.02438. Axes: b episode,
+t step. Every mean is over real steps; padding changes neither loss nor gradient.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from membench.agent import Agent
+from membench.config import PPOConfig
+from membench.rollout import Rollout
+
+
+class DivergenceError(ArithmeticError):
+    """A loss or gradient that is no longer finite; training cannot go on from here."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one minibatch; `total` is what is minimised, the others are what it is made of, and how.
+
+    Attributes:
+        total: policy + value_coefficient * value - entropy_coefficient * entropy.
+        policy: the clipped surrogate, negated.
+        value: mean squared error of the values against the returns.
+        entropy: mean entropy of the policy in nats.
+        kl: estimated divergence of the policy from the one that acted (mean of ratio - 1 - log ratio).
+        clip_fraction: share of steps at which the ratio left the clip range.
+    """
+
+    total: Tensor
+    policy: Tensor
+    value: Tensor
+    entropy: Tensor
+    kl: Tensor
+    clip_fraction: Tensor
+
+
+@dataclass(frozen=True)
+class UpdateStatistics:
+    """Means over an update's minibatches, for the learning curve."""
+
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    kl: float
+    clip_fraction: float
+    grad_norm: float
+    """Norm of the gradient before clipping."""
+    explained_variance: float
+    """Share of the returns' variance that the values explained before the update."""
+
+
+def generalised_advantages(rollout: Rollout, discount: float, gae_lambda: float) -> Tensor:
+    """Return the advantages [b t], zero on padding. Truncated episodes bootstrap, terminated ones do not."""
+    mask = rollout.mask
+    last = mask.sum(1, keepdim=True) - 1
+    next_values = torch.cat([rollout.values[:, 1:], rollout.values[:, :1]], dim=1)
+    next_values = next_values.scatter(1, last, rollout.bootstrap.unsqueeze(1))
+    deltas = (rollout.rewards + discount * next_values - rollout.values) * mask
+    advantages, running = torch.empty_like(deltas), torch.zeros_like(rollout.bootstrap)
+    for step in reversed(range(deltas.shape[1])):
+        running = deltas[:, step] + discount * gae_lambda * running
+        advantages[:, step] = running
+    return advantages
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of values [b t] where the mask holds."""
+    return values.masked_fill(~mask, 0).sum() / mask.sum()
+
+
+def normalised(advantages: Tensor, mask: Tensor) -> Tensor:
+    """Return advantages [b t] shifted and scaled to mean 0 and standard deviation 1 over real steps."""
+    centred = advantages - masked_mean(advantages, mask)
+    return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
+
+
+def losses(
+    agent: Agent,
+    rollout: Rollout,
+    advantages: Tensor,
+    returns: Tensor,
+    config: PPOConfig,
+    entropy_coefficient: float,
+) -> Losses:
+    """Return the PPO losses of the agent as it is now on a minibatch of whole episodes."""
+    mask = rollout.mask
+    outputs, values = agent.evaluate(rollout.observations)
+    log_ratio = (agent.head.log_prob(outputs, rollout.actions) - rollout.log_probs).masked_fill(~mask, 0)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
+    advantages = normalised(advantages, mask)
+    policy = -masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)
+    value = masked_mean((returns - values).square(), mask)
+    entropy = masked_mean(agent.head.entropy(outputs), mask)
+    with torch.no_grad():
+        kl = masked_mean(ratio - 1 - log_ratio, mask)
+        clip_fraction = masked_mean(((ratio - 1).abs() > config.clip_range).float(), mask)
+    total = policy + config.value_coefficient * value - entropy_coefficient * entropy
+    return Losses(total, policy, value, entropy, kl, clip_fraction)
+
+
+def update(
+    agent: Agent,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: PPOConfig,
+    *,
+    entropy_coefficient: float,
+    generator: torch.Generator,
+) -> UpdateStatistics:
+    """Improve the agent on one rollout: several epochs of minibatches of whole episodes.
+
+    Raises:
+        DivergenceError: before a loss or gradient that is not finite would reach the weights.
+    """
+    advantages = generalised_advantages(rollout, config.discount, config.gae_lambda)
+    returns = advantages + rollout.values
+    measured = []
+    for _ in range(config.num_epochs):
+        order = torch.randperm(len(advantages), generator=generator).to(advantages.device)
+        for rows in order.tensor_split(config.num_minibatches):
+            minibatch = rollout.rows(rows)
+            length = minibatch.mask.shape[1]
+            loss = losses(
+                agent,
+                minibatch,
+                advantages[rows, :length],
+                returns[rows, :length],
+                config,
+                entropy_coefficient,
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.total.backward()
+            grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), config.max_grad_norm)
+            scalars = [loss.policy, loss.value, loss.entropy, loss.kl, loss.clip_fraction, grad_norm]
+            measured.append(torch.stack(scalars).detach())
+            if not measured[-1].isfinite().all():
+                raise DivergenceError(f"loss {float(loss.total):.3g}, gradient norm {float(grad_norm):.3g}")
+            optimizer.step()
+    means = torch.stack(measured).mean(0).tolist()
+    return UpdateStatistics(*means, explained_variance(rollout, returns))
+
+
+def explained_variance(rollout: Rollout, returns: Tensor) -> float:
+    """Return 1 - Var(returns - values) / Var(returns) over real steps; 0 if the returns do not vary."""
+    returns, values = returns[rollout.mask], rollout.values[rollout.mask]
+    variance = returns.var(correction=0)
+    return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else 0.0

@@ -1,0 +1,196 @@
+"""Records: one file per run on disk, and the tidy frame that tables and plots are made from.
+
+Under a results folder, `runs/ID.json` is the record of a run and `runs/ID.pt` its final weights.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+import pandas as pd
+from msgspec import Struct
+
+from membench.config import RunConfig
+from membench.errors import InputError
+
+SCHEMA_VERSION = 1
+
+Status = Literal["solved", "unsolved", "diverged", "failed"]
+
+
+class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One evaluation on the learning curve; the last five come from the update before it."""
+
+    steps: int
+    """Training steps so far."""
+    seconds: float
+    success: float
+    """Greedy policy, fresh episodes."""
+    train_success: float
+    """Sampled policy, latest training episodes."""
+    learning_rate: float
+    entropy: float
+    kl: float
+    clip_fraction: float
+    grad_norm: float
+    explained_variance: float
+
+
+class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a run came to. Times are in seconds from the start of the process that trained."""
+
+    run_id: str
+    architecture: str
+    task: str
+    horizon: int
+    seed: int
+    status: Status
+    """`solved`: two evaluations in a row reached `evaluation.solved_at`. `diverged`: a loss or gradient was no
+    longer finite. `failed`: an error ended the run."""
+    error: str | None = None
+    """What ended a diverged or failed run."""
+    recall_gap: int
+    """Steps between seeing a cue and having to answer it."""
+    chance: float
+    """Expected success without a memory."""
+    success: float | None = None
+    """Share of right answers of the greedy policy over fresh episodes drawn after training."""
+    train_success: float | None = None
+    """Share of right answers of the sampled policy over the last 320 training episodes."""
+    steps: int = 0
+    """Environment steps trained for."""
+    evaluation_steps: int = 0
+    """Environment steps of evaluations, not charged to `steps`."""
+    steps_to_solved: int | None = None
+    seconds_to_solved: float | None = None
+    steps_to_sampled_95: int | None = None
+    """Steps when first 95 % of the sampled answers of the last 320 training episodes were right."""
+    seconds_to_sampled_95: float | None = None
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Processor time of the process that trained."""
+    steps_per_second: float | None = None
+    """Training steps per second of training, evaluations left out."""
+    peak_memory_bytes: int | None = None
+    """Largest resident set of the process, or largest allocation on the GPU."""
+    parameters: dict[str, int] = {}
+    """Trainable parameters per part, and their `total`."""
+    state_bytes: int | None = None
+    """Size of the state that one environment carries."""
+    curve: list[CurvePoint] = []
+    config: RunConfig
+    versions: dict[str, str] = {}
+    machine: dict[str, str | int] = {}
+    finished_at: str = ""
+    """UTC, ISO 8601."""
+    schema_version: int = SCHEMA_VERSION
+
+
+MEASURED_ON_THE_MACHINE = (
+    "seconds",
+    "seconds_to_solved",
+    "seconds_to_sampled_95",
+    "cpu_seconds",
+    "steps_per_second",
+    "peak_memory_bytes",
+    "finished_at",
+)
+"""Fields that differ between two runs of one configuration on one machine; all others are bit-identical."""
+
+
+def runs_folder(results: Path) -> Path:
+    """Return the folder of a results folder's records."""
+    return results / "runs"
+
+
+def record_path(results: Path, run_id: str) -> Path:
+    """Return where the record of `run_id` lies."""
+    return runs_folder(results) / f"{run_id}.json"
+
+
+def weights_path(results: Path, run_id: str) -> Path:
+    """Return where the final weights of `run_id` lie."""
+    return runs_folder(results) / f"{run_id}.pt"
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears at `path` only once it is complete and on disk."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_record(results: Path, record: RunRecord) -> Path:
+    """Write a record atomically and return its path."""
+    path = record_path(results, record.run_id)
+    with atomic_writer(path) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(record), indent=1))
+    return path
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and validate a record.
+
+    Raises:
+        InputError: naming the file, if it cannot be read or is not a record.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise InputError(f"{path}: not a record of membench ({error})") from error
+
+
+def read_records(results: Path) -> tuple[list[RunRecord], list[str]]:
+    """Read every record under a results folder.
+
+    Returns:
+        The records in a fixed order, and one sentence per file that is damaged or foreign.
+    """
+    records, complaints = [], []
+    for path in sorted(runs_folder(results).glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except InputError as error:
+            complaints.append(str(error))
+    return records, complaints
+
+
+def make_results_folder(results: Path) -> None:
+    """Make a results folder and see that it can be written to.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    try:
+        runs_folder(results).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs_folder(results)):
+            pass
+    except OSError as error:
+        raise InputError(f"--out {str(results)!r}: cannot write there ({error.strerror})") from error
+
+
+def to_frame(records: list[RunRecord]) -> pd.DataFrame:
+    """Return one row per run: the record's plain fields, `parameters` as its total, `curve` as a list."""
+    columns = [
+        field
+        for field in RunRecord.__struct_fields__
+        if field not in ("config", "versions", "machine", "parameters", "curve")
+    ]
+    rows: list[dict[str, Any]] = [
+        {name: getattr(record, name) for name in columns}
+        | {"parameters": record.parameters.get("total"), "curve": record.curve}
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=[*columns, "parameters", "curve"])
