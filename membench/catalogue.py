@@ -11,7 +11,7 @@ import sys
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -71,6 +71,10 @@ def check_memory_options(name: str, options: Settings) -> dict[str, Any]:
     Raises:
         InputError: naming the option and what is legal.
     """
+    # TOML has no null: where an option takes None, the word "none" stands for it.
+    options = {
+        key: None if value == "none" and _takes_none(name, key) else value for key, value in options.items()
+    }
     fields = [
         (p.name, Any if p.annotation is inspect.Parameter.empty else p.annotation, p.default)
         for p in memory_options(name).values()
@@ -82,6 +86,11 @@ def check_memory_options(name: str, options: Settings) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise InputError(f"memory of {name!r}: {explain(error, options, schema)}") from None
     return {key: getattr(converted, key) for key in options}
+
+
+def _takes_none(name: str, option: str) -> bool:
+    parameter = memory_options(name).get(option)
+    return parameter is not None and type(None) in get_args(parameter.annotation)
 
 
 def build_memory(name: str, input_size: int, *, context_length: int, **options: Any) -> "Memory":

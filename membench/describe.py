@@ -1,15 +1,20 @@
 """What an agent is made of and what it costs, without training it."""
 
 import platform
+import time
 from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-import numpy as np
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from membench.agent import Agent
+from membench.agent import Agent, build_agent
+from membench.config import RunConfig
+from membench.envs import make_task
 from membench.memory import Memory, State
 
 
@@ -47,10 +52,36 @@ def flops_per_step(memory: Memory, num_steps: int) -> float:
     """
     with torch.device("meta"):
         x = torch.empty(1, num_steps, memory.input_size)
-    memory = memory.to("meta")
+    memory = memory.to("meta").requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         memory(x, memory.initial_state(1))
     return counter.get_total_flops() / num_steps
+
+
+def seconds_per_acting_step(agent: Agent, num_steps: int) -> float:
+    """Return the median wall time of one step in one environment, on one thread, over `num_steps` steps."""
+    torch.set_num_threads(1)
+    obs, state, seconds = torch.zeros(1, agent.memory.input_size), agent.initial_state(1), []
+    with torch.inference_mode():
+        for _ in range(num_steps):
+            before = time.perf_counter()
+            *_, state, _ = agent(obs, state)
+            seconds.append(time.perf_counter() - before)
+    return median(seconds)
+
+
+def describe_agent(config: RunConfig) -> dict[str, Any]:
+    """Return everything on this page about the agent of `config`, ready for JSON."""
+    task = make_task(config.task)
+    agent = build_agent(config, task)
+    return {
+        "name": config.architecture,
+        "task": config.task,
+        "parameters": count_parameters(agent),
+        "state_bytes": state_bytes(agent.memory),
+        "seconds_per_acting_step": seconds_per_acting_step(agent, task.max_episode_steps),
+        "flops_per_step": flops_per_step(agent.memory, task.max_episode_steps),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -73,7 +104,7 @@ def machine() -> dict[str, str | int]:
 
 def _processor_name() -> str:
     try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -1,0 +1,85 @@
+"""What a person sees while runs are under way: live on a terminal, one line per finished run elsewhere."""
+
+from collections import Counter
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from membench.execute import Standing
+from membench.records import RunRecord
+
+STATUS_STYLES = {"solved": "green", "unsolved": "yellow", "diverged": "red", "failed": "bold red"}
+
+
+def describe_outcome(record: RunRecord) -> Text:
+    """Return one line on how a run ended."""
+    text = Text.assemble((record.status, STATUS_STYLES[record.status]), f" {record.config.label}: ")
+    if record.status == "failed":
+        return text.append(record.error or "")
+    success = "success -" if record.success is None else f"success {record.success:.3f}"
+    return text.append(f"{success} after {record.steps:,} steps, {record.seconds:.0f} s")
+
+
+class SuiteDisplay:
+    """The progress of a pool: a bar, what is running, what is solved so far."""
+
+    def __init__(self, console: Console, num_planned: int, num_present: int):
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.task = self.bar.add_task("runs", total=num_planned, completed=num_present, note="")
+        self.num_present, self.num_shown = num_present, 0
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "SuiteDisplay":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def update(self, standing: Standing) -> None:
+        """Show where the pool stands."""
+        for record in standing.finished[self.num_shown :]:
+            self.console.print(describe_outcome(record), highlight=False)
+        self.num_shown = len(standing.finished)
+        if self.console.is_terminal:
+            self.bar.update(self.task, completed=self.num_present + self.num_shown, note=self._note(standing))
+            self.live.update(Group(self.bar, self._running(standing)))
+
+    @staticmethod
+    def _note(standing: Standing) -> str:
+        counts = Counter(record.status for record in standing.finished)
+        parts = [f"{count} {status}" for status, count in counts.items()]
+        if (seconds := standing.seconds_left()) is not None:
+            parts.append(f"about {timedelta(seconds=round(seconds))} left")
+        return ", ".join(parts)
+
+    @staticmethod
+    def _running(standing: Standing) -> Table:
+        table = Table(box=None, padding=(0, 2), show_header=bool(standing.running))
+        for column in ("running", "steps", "greedy success", "sampled success"):
+            table.add_column(column, justify="left" if column == "running" else "right")
+        for config in standing.running:
+            note = standing.progress_of(config)
+            table.add_row(
+                config.label,
+                f"{note['steps']:,} / {note['total_timesteps']:,}" if note else "starting",
+                *(
+                    f"{note[key]:.2f}" if note.get(key) is not None else ""
+                    for key in ("success", "train_success")
+                ),
+            )
+        return table

@@ -1,0 +1,165 @@
+"""Suites: a TOML file and the list of `RunConfig`s that it stands for.
+
+    question = "..."                     what the suite answers, in one sentence
+    architectures = ["gru", ...]         compared unless --architectures says otherwise
+    [settings]                           fields of `RunConfig` for every run
+    [memory]  gru = { ... }              options per architecture
+    [profiles.quick]                     the same again for one profile, and:
+    seeds = 3                            seeds 0 ... 2
+    [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid
+
+A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: suite, profile, cell,
+preset, then the command line. A preset is a TOML file with a description, `settings` and `memory`.
+"""
+
+import tomllib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from membench.catalogue import check_architecture_name
+from membench.config import PositiveInt, RunConfig, Settings, build_config, check_finite, explain, merge
+from membench.errors import InputError, unknown_name
+
+
+class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields of `RunConfig`, some for all runs and some per architecture."""
+
+    settings: dict[str, Any] = {}
+    memory: dict[str, dict[str, Any]] = {}
+    """Architecture -> options."""
+
+    def settings_for(self, architecture: str) -> Settings:
+        """Return this layer's settings for runs of `architecture`."""
+        options = self.memory.get(architecture, {})
+        return merge(self.settings, {"memory": options} if options else {})
+
+
+class Preset(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A named set of values to lay over a suite's."""
+
+    description: str
+
+
+class Profile(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One size of a suite."""
+
+    seeds: PositiveInt
+    cells: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+
+
+class Suite(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A question and the runs that answer it, in several sizes."""
+
+    question: str
+    architectures: Annotated[list[str], Meta(min_length=1)]
+    profiles: Annotated[dict[str, Profile], Meta(min_length=1)]
+
+
+def list_suites() -> list[str]:
+    """Return the names of the suites that come with membench."""
+    return _names(files("suites"))
+
+
+def list_presets() -> list[str]:
+    """Return the names of the presets that come with membench."""
+    return _names(files("suites") / "presets")
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """Read a suite by name, or a file of one's own by its path.
+
+    Raises:
+        InputError: naming the file, the key and what is legal.
+    """
+    if name_or_path.endswith(".toml"):
+        return _read(Path(name_or_path), Suite)
+    if name_or_path not in list_suites():
+        raise unknown_name("--suite", name_or_path, [*list_suites(), "a path ending in .toml"])
+    return _read(files("suites") / f"{name_or_path}.toml", Suite)
+
+
+def load_preset(name: str) -> Preset:
+    """Read a preset by name.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in list_presets():
+        raise unknown_name("--preset", name, list_presets())
+    return _read(files("suites") / "presets" / f"{name}.toml", Preset)
+
+
+def plan_runs(
+    suite: Suite,
+    profile_name: str,
+    *,
+    architectures: list[str] | None = None,
+    num_seeds: int | None = None,
+    preset: Preset | None = None,
+    overrides: Settings | None = None,
+    source: str = "suite",
+) -> list[RunConfig]:
+    """Return the runs of a profile, cell by cell.
+
+    Args:
+        suite: where the runs come from.
+        profile_name: one of the suite's profiles.
+        architectures: instead of the suite's.
+        num_seeds: instead of the profile's: seeds 0 ... num_seeds - 1.
+        preset: laid over the suite's settings.
+        overrides: laid over everything.
+        source: what error messages call the suite.
+
+    Raises:
+        InputError: for an unknown profile or architecture, or settings that are no `RunConfig`.
+    """
+    if profile_name not in suite.profiles:
+        raise unknown_name("--profile", profile_name, suite.profiles)
+    profile = suite.profiles[profile_name]
+    architectures = architectures or suite.architectures
+    for architecture in architectures:
+        check_architecture_name(architecture)
+    return [
+        build_config(
+            merge(
+                suite.settings_for(architecture),
+                profile.settings_for(architecture),
+                cell,
+                preset.settings_for(architecture) if preset else {},
+                {"architecture": architecture, "seed": seed},
+                overrides or {},
+            ),
+            source=f"{source}, profile {profile_name!r}, cell {number}",
+        )
+        for number, cell in enumerate(profile.cells)
+        for seed in range(num_seeds or profile.seeds)
+        for architecture in architectures
+    ]
+
+
+FileContent = TypeVar("FileContent")
+
+
+def _read(path: Path | Traversable, schema: type[FileContent]) -> FileContent:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML ({error})") from error
+    try:
+        check_finite(content)
+        return msgspec.convert(content, schema)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {explain(error, content, schema)}") from None
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
