@@ -1,8 +1,9 @@
 """Mamba: a state-space model whose step size, input and read-out weights depend on the input.
 
 Source: Gu and Dao 2023, arXiv 2312.00752, section 3 and algorithm 2; parameter names and shapes of a mixer
-are mamba-ssm's, so that weights move both ways. Glossary: D_inner = expand * hidden_size channels, N states per
-channel, x and z the two halves of the input projection, delta, B, C as in `architectures.selective_scan`.
+are mamba-ssm's, so that weights move both ways. Glossary: D_inner = expand * hidden_size channels, N states
+per channel, x and z the two halves of the input projection, delta, B, C as in
+`architectures.selective_scan`.
 
     x, z        = in_proj(u)
     x           = silu(conv1d(x))                                   (causal, per channel)
@@ -10,8 +11,12 @@ channel, x and z the two halves of the input projection, delta, B, C as in `arch
     y           = selective_scan(x, delta, -exp(A_log), B, C) + D x
     out         = out_proj(y silu(z))
 
-A layer adds its mixer's output to its input, as in the paper. The embedding of the observation has no bias:
-a zero observation, as in a silent delay, embeds to zero and the delay cannot drown the cue.
+A layer adds its mixer's output to its input. Deviations, both against the delay drowning the cue:
+- a zero observation, as in a silent delay, must not carry a constant that looks like a cue, so the
+  embedding has no bias and, unlike in mamba-ssm's block, no norm stands in front of a mixer (`pre_norm`);
+- without any bias, though, a zero observation shuts the gate, silu(z) = 0, and the read-out, C = 0, just when
+  the answer is asked for, so z and C get learned biases that start at 1 (`open_gates`).
+With `pre_norm=True, open_gates=False` the layers are those of mamba-ssm.
 """
 
 import math
@@ -35,6 +40,8 @@ class Mamba(Memory):
         expand: channels inside a mixer per unit of width.
         conv_width: steps that the causal convolution sees.
         step_sizes: range of the initial step sizes delta; a channel's memory lasts about 1 / delta steps.
+        open_gates: learned biases on z and C, which start at 1.
+        pre_norm: RMSNorm in front of each mixer.
 
     State: `hidden` [b h] the last output, `convolution` [b layer channel conv_width-1] the last inputs of the
     convolutions, `ssm` [b layer channel N].
@@ -50,23 +57,28 @@ class Mamba(Memory):
         expand: int = 2,
         conv_width: int = 4,
         step_sizes: tuple[float, float] = (0.001, 0.1),
+        open_gates: bool = True,
+        pre_norm: bool = False,
     ):
         super().__init__(input_size, hidden_size)
+        self.num_channels, self.state_size, self.conv_width = expand * hidden_size, state_size, conv_width
         self.embedding = nn.Linear(input_size, hidden_size, bias=False)
-        self.norms = nn.ModuleList(nn.RMSNorm(hidden_size, eps=1e-5) for _ in range(num_layers))
+        self.norms = nn.ModuleList(
+            nn.RMSNorm(hidden_size, eps=1e-5) if pre_norm else nn.Identity() for _ in range(num_layers)
+        )
         self.mixers = nn.ModuleList(
-            Mixer(hidden_size, state_size, expand, conv_width, step_sizes) for _ in range(num_layers)
+            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, open_gates)
+            for _ in range(num_layers)
         )
         self.final_norm = nn.RMSNorm(hidden_size, eps=1e-5)
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""
-        num_channels, state_size = self.mixers[0].A_log.shape
-        conv_width = self.mixers[0].conv1d.kernel_size[0]
+        per_layer = (batch_size, len(self.mixers), self.num_channels)
         return {
             "hidden": self.zeros(batch_size, self.output_size),
-            "convolution": self.zeros(batch_size, len(self.mixers), num_channels, conv_width - 1),
-            "ssm": self.zeros(batch_size, len(self.mixers), num_channels, state_size),
+            "convolution": self.zeros(*per_layer, self.conv_width - 1),
+            "ssm": self.zeros(*per_layer, self.state_size),
         }
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
@@ -89,7 +101,13 @@ class Mixer(nn.Module):
     """One selective state-space mixer with the parameters of `mamba_ssm.Mamba`."""
 
     def __init__(
-        self, hidden_size: int, state_size: int, expand: int, conv_width: int, step_sizes: tuple[float, float]
+        self,
+        hidden_size: int,
+        state_size: int,
+        expand: int,
+        conv_width: int,
+        step_sizes: tuple[float, float],
+        open_gates: bool,
     ):
         super().__init__()
         num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
@@ -103,6 +121,8 @@ class Mixer(nn.Module):
         self.D = nn.Parameter(torch.ones(num_channels))
         self.out_proj = nn.Linear(num_channels, hidden_size, bias=False)
         self._initialise_step_sizes(*step_sizes)
+        self.gate_bias = nn.Parameter(torch.ones(num_channels)) if open_gates else None
+        self.readout_bias = nn.Parameter(torch.ones(state_size)) if open_gates else None
 
     def _initialise_step_sizes(self, smallest: float, largest: float) -> None:
         nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
@@ -127,6 +147,8 @@ class Mixer(nn.Module):
         x = F.silu(self.conv1d(padded)).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.dt_rank, self.state_size, self.state_size], dim=-1)
         delta = F.softplus(self.dt_proj(delta))
+        if self.gate_bias is not None:
+            z, C = z + self.gate_bias, C + self.readout_bias
         y, ssm = selective_scan(x, delta, -torch.exp(self.A_log), B, C, ssm)
         y = (y + self.D * x) * F.silu(z)
         return self.out_proj(y), padded[:, :, x.shape[1] :], ssm

@@ -53,7 +53,7 @@ class Transformer(Memory):
             raise ValueError(
                 f"hidden_size {hidden_size}: must be a multiple of 2 * num_heads = {2 * num_heads}"
             )
-        self.context_length = context_length
+        self.context_length, self.num_heads = context_length, num_heads
         self.embedding = nn.Linear(input_size, hidden_size, bias=False)
         self.blocks = nn.ModuleList(
             Block(hidden_size, num_heads, feedforward_size or 4 * hidden_size) for _ in range(num_layers)
@@ -62,8 +62,13 @@ class Transformer(Memory):
 
     def initial_state(self, batch_size: int) -> State:
         """Return an empty cache."""
-        cache = {str(i): block.empty_cache(batch_size, self.context_length) for i, block in self._numbered()}
         hidden = self.zeros(batch_size, self.output_size)
+        head_size = self.output_size // self.num_heads
+        shape = (batch_size, self.num_heads, self.context_length, head_size)
+        cache = {
+            str(layer): {"keys": self.zeros(*shape), "values": self.zeros(*shape)}
+            for layer in range(len(self.blocks))
+        }
         position = torch.zeros(batch_size, dtype=torch.long, device=hidden.device)
         return {"hidden": hidden, "position": position, "cache": cache}
 
@@ -79,15 +84,13 @@ class Transformer(Memory):
     def _run(self, x: Tensor, state: State, *, in_place: bool, trace: Trace | None) -> tuple[Tensor, State]:
         window = Window(state["position"], x.shape[1], self.context_length)
         y, cache = self.embedding(x), {}
-        for i, block in self._numbered():
-            y, cache[str(i)] = block(y, state["cache"][str(i)], window, in_place=in_place, trace=trace)
+        for layer, block in enumerate(self.blocks):
+            before = state["cache"][str(layer)]
+            y, cache[str(layer)] = block(y, before, window, in_place=in_place, trace=trace)
         y = self.final_norm(y)
         if trace is not None:
             trace.record("hidden", y)
         return y, {"hidden": y[:, -1].clone(), "position": state["position"] + x.shape[1], "cache": cache}
-
-    def _numbered(self):
-        return list(enumerate(self.blocks))
 
 
 class Window:
@@ -126,12 +129,6 @@ class Block(nn.Module):
         self.feedforward_norm = nn.LayerNorm(hidden_size)
         self.expand = nn.Linear(hidden_size, feedforward_size)
         self.contract = nn.Linear(feedforward_size, hidden_size)
-
-    def empty_cache(self, batch_size: int, context_length: int) -> State:
-        """Return a cache of zeros for `batch_size` rows."""
-        zeros = self.expand.weight.new_zeros
-        shape = (batch_size, self.num_heads, context_length, self.head_size)
-        return {"keys": zeros(shape), "values": zeros(shape)}
 
     def forward(
         self, x: Tensor, cache: State, window: Window, *, in_place: bool, trace: Trace | None

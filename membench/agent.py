@@ -58,11 +58,7 @@ class Agent(nn.Module):
         """
         obs = self._tensor(obs)
         if obs.dim() == 1:
-            with torch.no_grad():
-                state = None if state is None else self._batched(state)
-                *results, state, extras = self(obs.unsqueeze(0), state, noise)
-                action, log_prob, value = (result[0] for result in results)
-                return action, log_prob, value, select(state, 0), select(extras, 0)
+            return self._act_alone(obs, state, noise)
         state = self.initial_state(len(obs)) if state is None else state
         latent, state = self.memory.step(obs * self.observation_scale, state)
         outputs, value = self.policy_head(latent), self.value_head(latent).squeeze(-1)
@@ -71,6 +67,15 @@ class Agent(nn.Module):
         action = self.head.sample(outputs, noise)
         extras = {"policy": outputs, "entropy": self.head.entropy(outputs)}
         return action, self.head.log_prob(outputs, action), value, state, extras
+
+    @torch.no_grad()
+    def _act_alone(
+        self, obs: Tensor, state: State | None, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, State, dict[str, Tensor]]:
+        """Act on one observation [i] without a batch axis."""
+        batched = None if state is None else self._batched(state)
+        action, log_prob, value, after, extras = self(obs.unsqueeze(0), batched, noise)
+        return action[0], log_prob[0], value[0], select(after, 0), select(extras, 0)
 
     def evaluate(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Run whole episodes [b t i] from the initial state: policy outputs [b t a] and values [b t]."""

@@ -122,7 +122,7 @@ def run(
 ) -> None:
     """Run a suite and write its records, tables, plots and report.
 
-    Runs that the results folder holds already are not done again: after an interruption, the same command goes on.
+    Runs that the results folder holds already are not done again: the same command goes on where it stopped.
     """
     from membench.execute import available_cores, check_runnable
     from membench.plan import Plan, read_plan, write_plan
@@ -343,7 +343,7 @@ def check(architecture: str, assignments: tuple[str, ...], as_json: bool) -> Non
 
 
 def _overrides(assignments: tuple[str, ...], device: str | None) -> "Settings":
-    """Return the settings of --device and of each --set FIELD=VALUE; a value is TOML, or else a plain string."""
+    """Return the settings of --device and of each --set FIELD=VALUE; a value is TOML, else a plain string."""
     from membench.config import build_config, merge, nest
 
     overrides: Settings = {} if device is None else {"device": device}

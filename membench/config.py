@@ -55,7 +55,7 @@ class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     num_epochs: PositiveInt = 4
     num_minibatches: PositiveInt = 1
     """Parts that a rollout's episodes are dealt into; gradients run through whole episodes."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 3e-3
     learning_rate_schedule: Literal["constant", "cosine", "step"] = "constant"
     weight_decay: NonNegativeFloat = 0.0
     discount: Fraction = 0.99
@@ -101,7 +101,8 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.ppo.num_minibatches > self.ppo.num_envs:
             raise ValueError(
-                f"ppo.num_minibatches {self.ppo.num_minibatches}: must be at most ppo.num_envs {self.ppo.num_envs}"
+                f"ppo.num_minibatches {self.ppo.num_minibatches}: must be at most "
+                f"ppo.num_envs {self.ppo.num_envs}"
             )
         if (self.ppo.entropy_start == 0) != (self.ppo.entropy_end == 0):
             raise ValueError(

@@ -68,7 +68,7 @@ class Standing:
     finished: list[RunRecord] = field(default_factory=list)
 
     def progress_of(self, config: RunConfig) -> dict[str, Any]:
-        """Return the latest note of a running run (the fields of `train.Progress`), empty before its first."""
+        """Return the latest note of a running run, the fields of `train.Progress`; empty before its first."""
         try:
             return json.loads(_progress_path(self.results, config.run_id).read_text())
         except (OSError, ValueError):  # not there yet, or read while it was written
@@ -150,7 +150,8 @@ def run_all(
         while pending:
             done, _ = wait(pending, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
-                standing.finished.append(_outcome(future, pending.pop(future), results))
+                config = pending.pop(future)  # pyright: ignore[reportArgumentType]
+                standing.finished.append(_outcome(future, config, results))
             standing.running = [config for future, config in pending.items() if future.running()]
             on_change(standing)
         pool.close()

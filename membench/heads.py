@@ -1,7 +1,7 @@
 """Policy heads: two ways to read the policy head's outputs as a distribution over answers.
 
-A head is a set of pure functions of the outputs [... a]. Randomness comes in as `noise`, drawn beforehand, so that
-acting step by step and acting on whole episodes at once draw the same; zero noise is the greedy action.
+A head is a set of pure functions of the outputs [... a]. Randomness comes in as `noise`, drawn beforehand,
+so that acting step by step and on whole episodes at once draw the same; zero noise is the greedy action.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Proximal policy optimisation on whole episodes: advantages, losses, one update.
 
-Source: Schulman et al. 2017, arXiv 1707.06347; advantages: Schulman et al. 2016, arXiv 1506.02438. Axes: b episode,
-t step. Every mean is over real steps; padding changes neither loss nor gradient.
+Source: Schulman et al. 2017, arXiv 1707.06347; advantages: Schulman et al. 2016, arXiv 1506.02438. Axes:
+b episode, t step. Every mean is over real steps; padding changes neither loss nor gradient.
 """
 
 from dataclasses import dataclass
@@ -142,8 +142,16 @@ def update(
             if not measured[-1].isfinite().all():
                 raise DivergenceError(f"loss {float(loss.total):.3g}, gradient norm {float(grad_norm):.3g}")
             optimizer.step()
-    means = torch.stack(measured).mean(0).tolist()
-    return UpdateStatistics(*means, explained_variance(rollout, returns))
+    policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
+    return UpdateStatistics(
+        policy_loss=policy,
+        value_loss=value,
+        entropy=entropy,
+        kl=kl,
+        clip_fraction=clip_fraction,
+        grad_norm=grad_norm,
+        explained_variance=explained_variance(rollout, returns),
+    )
 
 
 def explained_variance(rollout: Rollout, returns: Tensor) -> float:

@@ -49,8 +49,8 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     horizon: int
     seed: int
     status: Status
-    """`solved`: two evaluations in a row reached `evaluation.solved_at`. `diverged`: a loss or gradient was no
-    longer finite. `failed`: an error ended the run."""
+    """`solved`: two evaluations in a row reached `evaluation.solved_at`. `diverged`: a loss or gradient was
+    no longer finite. `failed`: an error ended the run."""
     error: str | None = None
     """What ended a diverged or failed run."""
     recall_gap: int

@@ -8,8 +8,8 @@
     seeds = 3                            seeds 0 ... 2
     [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid
 
-A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: suite, profile, cell,
-preset, then the command line. A preset is a TOML file with a description, `settings` and `memory`.
+A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: suite, profile,
+cell, preset, then the command line. A preset is a TOML file with a description, `settings` and `memory`.
 """
 
 import tomllib

@@ -249,7 +249,8 @@ def train(
     """Train one agent and return what came of it.
 
     Args:
-        config: what to do; the same config gives the same record on the same machine, timings and memory aside.
+        config: what to do; the same config gives the same record on the same machine, timings and memory
+            aside.
         weights: where to save the final weights (a state dict, for `load_agent`).
         started: the `time.time()` that seconds count from; None means now.
         on_progress: called after every update.

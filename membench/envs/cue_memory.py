@@ -2,8 +2,8 @@
 
 Source: the deep dive's task, a delayed match to sample. Step 0 shows one of `num_cues` cues one-hot,
 `horizon` zero steps follow, and at the last step, zeros too, the agent answers: length horizon + 2.
-With `num_items` K > 1, K cues are shown one after another and, after the delay, answered in the same order:
-length horizon + 2 K. A last feature then flags the K query steps, for how many remain is part of the question.
+With `num_items` K > 1, K cues are shown one after another and, after the delay, answered in the same
+order: length horizon + 2 K. A last feature then flags the K query steps.
 """
 
 import numpy as np

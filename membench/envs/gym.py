@@ -38,9 +38,8 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         discrete: take answers as integers, not as real numbers whose argmax answers.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
-
     def __init__(self, task: Task, *, discrete: bool = False):
+        self.metadata = {"render_modes": []}
         self.task, self.discrete = task, discrete
         self.observation_space = observation_space(task)
         self.action_space = action_space(task, discrete)
@@ -74,9 +73,10 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
 class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
     """Many episodes of a task side by side, stepped together or drawn as a whole.
 
-    `infos["correct"]` [env] holds for the environments that `infos["_correct"]` marks: those whose step asked a
-    question. In the mode `SAME_STEP` a finished environment shows the next episode's first observation and
-    `infos["final_obs"]` holds the last of the old one. In the mode `DISABLED` it shows zeros until `reset`.
+    `infos["correct"]` [env] holds for the environments that `infos["_correct"]` marks: those whose step
+    asked a question. In the mode `SAME_STEP` a finished environment shows the next episode's first
+    observation and `infos["final_obs"]` holds the last of the old one. In the mode `DISABLED` it shows zeros
+    until `reset`.
 
     Args:
         task: what to draw episodes from.
