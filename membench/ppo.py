@@ -140,7 +140,7 @@ def update(
             scalars = [loss.policy, loss.value, loss.entropy, loss.kl, loss.clip_fraction, grad_norm]
             measured.append(torch.stack(scalars).detach())
             if not measured[-1].isfinite().all():
-                raise DivergenceError(f"loss {float(loss.total):.3g}, gradient norm {float(grad_norm):.3g}")
+                raise DivergenceError(f"loss {loss.total.item():.3g}, gradient norm {grad_norm.item():.3g}")
             optimizer.step()
     policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
     return UpdateStatistics(

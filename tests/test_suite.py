@@ -1,0 +1,127 @@
+"""Suite files: the runs they stand for, and the answer to a mistake in one."""
+
+import pytest
+
+from membench.errors import InputError
+from membench.execute import check_runnable
+from membench.suite import list_presets, list_suites, load_preset, load_suite, plan_runs
+
+SUITE = """
+question = "Does it work?"
+architectures = ["gru", "lstm"]
+
+[settings]
+total_timesteps = 100
+ppo.num_envs = 4
+
+[memory]
+gru = { hidden_size = 8, num_layers = 1 }
+
+[profiles.quick]
+seeds = 2
+memory.gru = { hidden_size = 16 }
+
+[[profiles.quick.cells]]
+task.horizon = 1
+
+[[profiles.quick.cells]]
+task.horizon = 2
+total_timesteps = 200
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path):
+    def write(text=SUITE):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_runs_are_cells_times_seeds_times_architectures(suite_file):
+    configs = plan_runs(load_suite(suite_file()), "quick")
+    assert [(c.task.horizon, c.seed, c.architecture) for c in configs] == [
+        (horizon, seed, architecture)
+        for horizon in (1, 2)
+        for seed in (0, 1)
+        for architecture in ("gru", "lstm")
+    ]
+    assert [c.total_timesteps for c in configs[::4]] == [100, 200]
+    assert configs[0].memory == {"hidden_size": 16, "num_layers": 1}
+    assert configs[1].memory == {}
+    assert {c.ppo.num_envs for c in configs} == {4}
+
+
+def test_a_preset_wins_over_the_suite_and_the_command_line_over_all(suite_file):
+    configs = plan_runs(
+        load_suite(suite_file()),
+        "quick",
+        architectures=["gru"],
+        num_seeds=1,
+        preset=load_preset("doc"),
+        overrides={"ppo": {"learning_rate": 5e-4}, "memory": {"num_layers": 3}},
+    )
+    assert len(configs) == 2
+    assert configs[0].memory == {"hidden_size": 256, "num_layers": 3, "gate_timescales": "none"}
+    assert (configs[0].agent.head, configs[0].ppo.learning_rate) == ("gaussian", 5e-4)
+    assert configs[0].ppo.num_envs == 4  # the document does not say
+
+
+@pytest.mark.parametrize("preset", [None, *list_presets()])
+@pytest.mark.parametrize("name", list_suites())
+def test_every_run_of_every_suite_can_be_built(name, preset):
+    suite = load_suite(name)
+    assert {"quick", "standard", "full"} <= suite.profiles.keys()
+    for profile in suite.profiles:
+        check_runnable(plan_runs(suite, profile, preset=load_preset(preset) if preset else None))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = 2", "seeds = 0", r"mine\.toml: profiles\.quick\.seeds: Expected `int` >= 1"),
+        ("seeds = 2", "sedes = 2", r"mine\.toml: key in profiles\.quick 'sedes': .*did you mean 'seeds'"),
+        ("question", "qestion", r"mine\.toml: .*did you mean 'question'"),
+        (
+            "task.horizon = 1\n",
+            "task.horizont = 1\n",
+            r"cell 0: key in task 'horizont': unknown; did you mean",
+        ),
+        (
+            "task.horizon = 1\n",
+            "task.horizon = -1\n",
+            r"cell 0: task\.horizon: Expected `int` >= 0 \(got -1\)",
+        ),
+        ('"lstm"]', '"lstn"]', r"architecture 'lstn': unknown; did you mean 'lstm'"),
+        (
+            "total_timesteps = 100",
+            "total_timesteps = inf",
+            r"mine\.toml: settings\.total_timesteps: .*finite",
+        ),
+        ("[settings]", "[settings", r"mine\.toml: not valid TOML"),
+    ],
+)
+def test_a_mistake_is_answered_with_file_key_value_and_what_is_legal(suite_file, old, new, message):
+    assert old in SUITE
+    with pytest.raises(InputError, match=message):
+        plan_runs(load_suite(suite_file(SUITE.replace(old, new))), "quick", source="mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "message"),
+    [
+        (load_suite, "horizonz", "--suite 'horizonz': unknown; did you mean 'horizons'"),
+        (load_suite, "missing.toml", r"missing\.toml: cannot read it"),
+        (load_preset, "dok", "--preset 'dok': unknown; did you mean 'doc'"),
+    ],
+)
+def test_unknown_names(load, name, message):
+    with pytest.raises(InputError, match=message):
+        load(name)
+
+
+def test_unknown_profile():
+    with pytest.raises(InputError, match=r"--profile 'quik': unknown; did you mean 'quick'"):
+        plan_runs(load_suite("horizons"), "quik")

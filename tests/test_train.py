@@ -1,0 +1,145 @@
+"""One run: it learns, it is reproducible, it stops when it should, and it survives its own divergence."""
+
+import msgspec
+import pytest
+import torch
+
+from membench import ppo
+from membench.config import build_config, merge
+from membench.records import MEASURED_ON_THE_MACHINE, to_frame
+from membench.train import SuccessWindow, Training, load_agent, train
+
+SMALL = {
+    "architecture": "gru",
+    "memory": {"hidden_size": 32, "num_layers": 1},
+    "task": {"horizon": 3},
+    "total_timesteps": 2_000,
+    "evaluation": {"interval": 500, "num_final_episodes": 100},
+}
+
+
+def small_config(**settings):
+    return build_config(merge(SMALL, settings))
+
+
+def without_timings(record):
+    fields = msgspec.to_builtins(record)
+    for field in MEASURED_ON_THE_MACHINE:
+        del fields[field]
+    for point in fields["curve"]:
+        del point["seconds"]
+    return fields
+
+
+@pytest.mark.parametrize("architecture", ["gru", "gru_pmm", "lstm", "transformer", "mamba"])
+def test_the_same_seed_gives_the_same_record_bit_for_bit(architecture, tmp_path):
+    config = small_config(architecture=architecture, total_timesteps=1_000)
+    first, second = (train(config, weights=tmp_path / f"{n}.pt") for n in "ab")
+    assert without_timings(first) == without_timings(second)
+    weights = [torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in "ab"]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_another_seed_gives_another_record():
+    records = [train(small_config(seed=seed)) for seed in (0, 1)]
+    assert records[0].curve[-1].entropy != records[1].curve[-1].entropy
+
+
+def test_a_solved_run_stops_and_says_when(tmp_path):
+    config = small_config(task={"horizon": 1}, total_timesteps=40_000)
+    record = train(config, weights=tmp_path / "weights.pt")
+    assert record.status == "solved"
+    assert record.steps_to_solved == record.steps < 40_000
+    assert [point.success >= 0.95 for point in record.curve[-2:]] == [True, True]
+    assert not any(
+        a.success >= 0.95 and b.success >= 0.95
+        for a, b in zip(record.curve[:-2], record.curve[1:-1], strict=True)
+    )
+    assert record.success is not None and record.success >= 0.95
+    assert record.recall_gap == 2
+
+    agent = load_agent(config, tmp_path / "weights.pt")
+    cues = torch.eye(4)
+    outputs, _ = agent.evaluate(torch.stack([cues, 0 * cues, 0 * cues], dim=1))
+    assert outputs[:, -1].argmax(-1).tolist() == [0, 1, 2, 3]
+
+
+def test_stopping_can_be_turned_off():
+    evaluation = {"stop_when_solved": False}
+    config = small_config(task={"horizon": 0}, total_timesteps=12_000, evaluation=evaluation)
+    record = train(config)
+    assert record.status == "solved"
+    assert record.steps >= 12_000 > record.steps_to_solved
+    assert record.steps_to_sampled_95 is not None
+
+
+def test_evaluations_come_at_fixed_steps_and_are_not_charged():
+    record = train(small_config())
+    rollout = 32 * 5
+    expected = [-(-500 * n // rollout) * rollout for n in (1, 2, 3)] + [13 * rollout]
+    assert [point.steps for point in record.curve] == expected
+    assert record.steps == 13 * rollout
+    assert record.evaluation_steps == 5 * (4 * 128 + 100)
+
+
+def test_divergence_is_recorded_not_raised(monkeypatch):
+    honest = ppo.losses
+    calls = []
+
+    def explode(*args):
+        calls.append(args)
+        loss = honest(*args)
+        return ppo.Losses(**{**vars(loss), "total": loss.total * float("nan")}) if len(calls) > 9 else loss
+
+    monkeypatch.setattr(ppo, "losses", explode)
+    record = train(small_config())
+    assert record.status == "diverged"
+    assert record.error is not None and record.error.startswith("after 320 steps: loss nan")
+    assert record.success is not None  # the weights from before are still there to be examined
+
+
+def test_the_document_s_head_and_schedules_train():
+    record = train(
+        small_config(
+            agent={"head": "gaussian"},
+            ppo={"entropy_start": 0.05, "learning_rate_schedule": "cosine", "num_minibatches": 4},
+        )
+    )
+    rates = [point.learning_rate for point in record.curve]
+    assert rates == sorted(rates, reverse=True)
+    assert record.parameters["action_std"] == 4
+
+
+def test_schedules_follow_the_progress_of_training():
+    training = Training(small_config(ppo={"learning_rate_schedule": "cosine"}), started=0.0)
+    training.steps = 1_000
+    training.iterate()
+    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 / 2)
+
+
+def test_parameters_add_up():
+    record = train(small_config(total_timesteps=160))
+    gru = 3 * 32 * (4 + 32 + 2)
+    assert record.parameters == {"gru": gru, "policy_head": 132, "value_head": 33, "total": gru + 165}
+    assert record.state_bytes == 32 * 4
+
+
+def test_the_success_window_looks_back_on_320_episodes():
+    class Episodes:
+        asked = torch.ones(200, 1)
+
+        def __init__(self, right):
+            self.correct = torch.full((200, 1), right)
+
+    window = SuccessWindow()
+    window.add(Episodes(1.0))
+    assert not window.is_full and window.success == 1.0
+    window.add(Episodes(0.0))
+    assert window.is_full and window.success == 120 / 320
+
+
+def test_a_frame_has_one_row_per_run():
+    records = [train(small_config(total_timesteps=160, seed=seed)) for seed in range(2)]
+    frame = to_frame(records)
+    assert frame["seed"].tolist() == [0, 1]
+    assert frame["parameters"].tolist() == [record.parameters["total"] for record in records]
