@@ -379,17 +379,34 @@ def _carry_out(configs: list["RunConfig"], results: Path, num_jobs: int, num_pre
 
 
 def _show_report(results: Path, *, out: Path | None = None, as_json: bool) -> None:
-    """Write the report of a results folder and print its main table."""
-    from membench.report import write_report
+    """Write the report of a results folder and print its main table, or its records as JSON."""
+    from membench.plan import plan_of
+    from membench.records import read_records, to_frame
+    from membench.report import ReportHeading, headline_table, write_report
 
-    files = write_report(results, out or results)
+    records, complaints = read_records(results)
+    plan = plan_of(results, records)
+    records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
+    heading = ReportHeading(
+        suite=plan.suite,
+        profile=plan.profile,
+        question=plan.question,
+        command=plan.command,
+        seeds=sorted({config.seed for config in plan.configs}),
+    )
+    files = write_report(out or results, records, missing, complaints, heading)
+    for complaint in complaints:
+        click.echo(f"set aside: {complaint}", err=True)
     if as_json:
-        _print_json(files.records)
+        _print_json(records)
         return
-    _print_table(files.title, files.headline)
-    for sentence in files.notes:
-        click.echo(sentence)
-    click.echo(f"report: {files.page}\nplots:  {files.plots}\ntables: {files.tables}")
+    _print_table(plan.question, headline_table(to_frame(records)).to_dict("records"))
+    if missing:
+        click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
+    click.echo(f"report: {files.report}")
+    for plot in files.plots:
+        if plot.suffix == ".png":
+            click.echo(f"plot:   {plot}")
 
 
 def _train_with_display(config: "RunConfig", results: Path) -> "RunRecord":

@@ -70,3 +70,18 @@ def read_plan(results: Path) -> Plan | None:
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a plan of membench ({error})") from error
+
+
+def plan_of(results: Path, records: list[RunRecord]) -> Plan:
+    """Return the plan of a results folder; where there is none, one of the runs that are there.
+
+    Raises:
+        InputError: for a file that is not a plan.
+    """
+    return read_plan(results) or Plan(
+        suite=results.name,
+        profile="single runs",
+        question="What came of the runs in this folder?",
+        command=f"membench train --out {results.name}",
+        configs=[record.config for record in records],
+    )

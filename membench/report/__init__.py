@@ -1,0 +1,120 @@
+"""Reports: records -> tables, plots and `report.md` in a results folder. No PyTorch in here."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.figure import Figure
+
+from membench.errors import InputError
+from membench.records import RunRecord, atomic_writer, to_frame
+from membench.report import tables, text
+from membench.report.comparisons import comparison_tables
+from membench.report.figures import FIGURES
+from membench.report.page import ReportHeading, page
+from membench.report.panels import STYLE
+from membench.report.tables import Table, headline_table
+
+__all__ = ["ReportFiles", "ReportHeading", "headline_table", "write_report"]
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the parts of a report lie."""
+
+    report: Path
+    tables: list[Path]
+    plots: list[Path]
+
+
+def write_report(
+    results: Path,
+    records: list[RunRecord],
+    missing: list[str],
+    complaints: list[str],
+    heading: ReportHeading,
+) -> ReportFiles:
+    """Write the tables, plots and page of a results folder; the same records give the same files.
+
+    Args:
+        results: the results folder.
+        records: the runs, in any order; may be empty, and then there are no plots.
+        missing: labels of planned runs without a record.
+        complaints: a sentence per file that is no record.
+        heading: what the report is about.
+
+    Raises:
+        InputError: if the folder cannot be written to.
+    """
+    frame = tables.tidy(to_frame(records).assign(device=[record.config.device for record in records]))
+    complaints = [*complaints, *mixed_settings(frame)]
+    by_name = all_tables(frame)
+    try:
+        table_files = [file for name, table in by_name.items() for file in _write_table(results, name, table)]
+        plot_files = _write_plots(results, frame) if records else []
+        content = page(heading, records, by_name, missing=missing, complaints=complaints)
+        report = _write(results / "report.md", content)
+    except OSError as error:
+        raise InputError(f"{str(results)!r}: cannot write the report there ({error.strerror})") from error
+    return ReportFiles(report, table_files, plot_files)
+
+
+def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
+    """Return every table of a tidy frame by name."""
+    headline = headline_table(frame)
+    return {
+        "headline": Table(headline, headline),
+        "success": tables.success_table(frame),
+        "steps_to_solved": tables.steps_to_solved_table(frame),
+        "cost": tables.cost_table(frame),
+        "runs": tables.runs_table(frame),
+        "lost": tables.runs_table(frame[frame.status.isin(["diverged", "failed"])]),
+        **comparison_tables(frame),
+    }
+
+
+def mixed_settings(frame: pd.DataFrame) -> list[str]:
+    """Return a warning if two runs share memory, horizon and seed: they differ in what no table shows."""
+    num_repeated = int(frame.duplicated(["architecture", "task", "horizon", "seed"]).sum())
+    if not num_repeated:
+        return []
+    return [
+        f"{num_repeated} runs repeat another's memory, horizon and seed with other settings; all are counted"
+    ]
+
+
+def _write_table(results: Path, name: str, table: Table) -> list[Path]:
+    csv = table.values.to_csv(index=False, lineterminator="\n")
+    markdown = text.to_markdown(table.shown) + "\n"
+    folder = results / "tables"
+    return [_write(folder / f"{name}.csv", csv), _write(folder / f"{name}.md", markdown)]
+
+
+def _write_plots(results: Path, frame: pd.DataFrame) -> list[Path]:
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # A name may hold letters that the font lacks; they are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        return [
+            _write_plot(results / "plots" / f"{name}.{kind}", figure)
+            for name, draw in FIGURES.items()
+            for figure in [draw(frame)]
+            for kind in ("png", "svg")
+        ]
+
+
+def _write_plot(path: Path, figure: Figure) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(path) as file:
+        figure.savefig(
+            file, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None
+        )
+    return path
+
+
+def _write(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(path) as file:
+        file.write(content.encode())
+    return path

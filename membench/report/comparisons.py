@@ -1,0 +1,121 @@
+"""The three comparison tables of the deep dive, each claim beside what these runs measured.
+
+A feature that no run can measure keeps the document's word, and its cell says so.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pandas as pd
+
+from membench.report import text
+from membench.report.looks import display_name
+from membench.report.tables import Table, median_time, solved_of
+
+STATED = "(stated)"
+NOT_MEASURED_YET = "(stated; not measured yet by this suite)"
+NOT_RUN = "not run"
+
+Measure = Callable[[pd.DataFrame, int], str]
+"""(one architecture's runs, longest horizon) -> what was measured."""
+
+
+class Feature(NamedTuple):
+    """One row of a comparison."""
+
+    name: str
+    claims: tuple[str, str]
+    """What the document says of either side."""
+    measured: Measure | str
+    """How it is measured; text if it is not."""
+
+
+def _long_sequences(runs: pd.DataFrame, horizon: int) -> str:
+    here = runs[runs.horizon == horizon]
+    return f"{solved_of(here)}, success {text.share(here.counted_success.mean())} at horizon {horizon}"
+
+
+def _training_speed(runs: pd.DataFrame, horizon: int) -> str:
+    speed = text.rounded(runs.steps_per_second[runs.horizon == horizon].median())
+    return f"{speed} steps/s at horizon {horizon}"
+
+
+def _parameters(runs: pd.DataFrame, horizon: int) -> str:
+    return text.count(runs.parameters.median())
+
+
+def _state(runs: pd.DataFrame, horizon: int) -> str:
+    state = text.size(runs.state_bytes[runs.horizon == horizon].median())
+    return f"{state} of state per environment at horizon {horizon}"
+
+
+def _performance(runs: pd.DataFrame, horizon: int) -> str:
+    success = text.share(runs.counted_success.mean())
+    steps = text.time(median_time(runs[runs.horizon == horizon], "solved", "steps"))
+    return (
+        f"{solved_of(runs)}, mean success {success} over all horizons; "
+        f"median steps to solved at horizon {horizon}: {steps}"
+    )
+
+
+def _hardware(runs: pd.DataFrame, horizon: int) -> str:
+    return f"ran on {', '.join(sorted(set(runs.device)))}"
+
+
+COMPARISONS: dict[tuple[str, str], list[Feature]] = {
+    ("gru_pmm", "transformer"): [
+        Feature("Memory", ("Explicit", "Implicit (attention)"), _state),
+        Feature("Complexity", ("O(n)", "O(n²)"), NOT_MEASURED_YET),
+        Feature("Long sequences", ("Good", "Excellent"), _long_sequences),
+        Feature("Training speed", ("Fast", "Slow"), _training_speed),
+        Feature("Parameters", ("1.5M", "10M+"), _parameters),
+    ],
+    ("gru", "lstm"): [
+        Feature("Gates", ("2 (reset, update)", "3 (input, forget, output)"), STATED),
+        Feature("Parameters", ("Fewer", "More"), _parameters),
+        Feature("Speed", ("Faster", "Slower"), _training_speed),
+        Feature("Performance", ("Similar", "Similar"), _performance),
+    ],
+    ("gru_pmm", "mamba"): [
+        Feature("Architecture", ("RNN + Memory", "SSM"), STATED),
+        Feature("Complexity", ("O(n)", "O(n)"), NOT_MEASURED_YET),
+        Feature("Long sequences", ("Good", "Excellent"), _long_sequences),
+        Feature("Hardware", ("CPU/GPU", "GPU only"), _hardware),
+        Feature("Maturity", ("Stable", "Experimental"), STATED),
+    ],
+}
+"""Pair -> the rows of the document's table, in its order."""
+
+
+def comparison_tables(frame: pd.DataFrame) -> dict[str, Table]:
+    """Return the three tables by name, as in `gru_vs_lstm`.
+
+    Args:
+        frame: tidy, with a column `device`; may be empty.
+    """
+    return {f"{left}_vs_{right}": _comparison(frame, left, right) for left, right in COMPARISONS}
+
+
+def _comparison(frame: pd.DataFrame, left: str, right: str) -> Table:
+    pair = frame[frame.architecture.isin([left, right])]
+    longest = int(pair.horizon.max()) if len(pair) else 0
+    rows = []
+    for feature in COMPARISONS[left, right]:
+        row = {"Feature": feature.name}
+        for side, claim in zip((left, right), feature.claims, strict=True):
+            name = display_name(side)
+            row[f"{name}: the document"] = claim
+            row[f"{name}: measured"] = _measured(feature, pair[pair.architecture == side], longest)
+        rows.append(row)
+    shown = pd.DataFrame(rows)
+    return Table(shown, shown)
+
+
+def _measured(feature: Feature, runs: pd.DataFrame, longest: int) -> str:
+    if isinstance(feature.measured, str):
+        return feature.measured
+    if runs.empty:
+        return NOT_RUN
+    if not (runs.horizon == longest).any() and feature.measured not in (_parameters, _hardware):
+        return f"{NOT_RUN} at horizon {longest}"
+    return feature.measured(runs, longest)

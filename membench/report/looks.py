@@ -1,0 +1,72 @@
+"""How an architecture looks everywhere in a report: its name, its colour and marker, its place in the order."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from zlib import crc32
+
+from membench.report.text import one_line
+
+
+class Look(NamedTuple):
+    """The appearance of one architecture."""
+
+    name: str
+    colour: str
+    marker: str
+
+
+BUILT_IN = {
+    "gru": Look("GRU", "#0072B2", "o"),
+    "gru_pmm": Look("GRU+PMM", "#D55E00", "s"),
+    "lstm": Look("LSTM", "#009E73", "^"),
+    "transformer": Look("Transformer", "#AA4499", "D"),
+    "mamba": Look("Mamba", "#E69F00", "v"),
+}
+"""Colours of Okabe and Ito, and Tol's purple: told apart with any colour vision, and by marker in grey."""
+
+OTHER_COLOURS = ("#56B4E9", "#882255", "#999933", "#332288", "#CC6677", "#555555")
+OTHER_MARKERS = ("P", "X", "p", "h", "<", ">")
+
+LONGEST_LABEL = 20
+"""Characters of a name that fit into a figure's legend."""
+
+
+def display_name(architecture: str) -> str:
+    """Return the name of an architecture for people, on one line."""
+    return BUILT_IN[architecture].name if architecture in BUILT_IN else one_line(architecture)
+
+
+def in_order(architectures: Iterable[str]) -> list[str]:
+    """Return distinct architectures, the built-in ones in their usual order, then the others by name."""
+    names = set(architectures)
+    return [name for name in BUILT_IN if name in names] + sorted(names - BUILT_IN.keys())
+
+
+def looks(architectures: Iterable[str]) -> dict[str, Look]:
+    """Return the look of each architecture, in order.
+
+    One that is not built in has a colour that follows from its name, or the next free one if that is taken.
+    """
+    found: dict[str, Look] = {}
+    taken: set[int] = set()
+    for name in in_order(architectures):
+        if name in BUILT_IN:
+            found[name] = BUILT_IN[name]
+            continue
+        place = crc32(name.encode()) % len(OTHER_COLOURS)
+        while place in taken:
+            place += 1
+        taken.add(place)
+        # The second time round the colours, every colour meets another marker.
+        row, colour = divmod(place, len(OTHER_COLOURS))
+        marker = OTHER_MARKERS[(colour + row) % len(OTHER_MARKERS)]
+        found[name] = Look(_label(display_name(name)), OTHER_COLOURS[colour], marker)
+    return found
+
+
+def _label(name: str) -> str:
+    """Return a name that fits a legend and means nothing to matplotlib ($ formula $, leading underscore)."""
+    if len(name) > LONGEST_LABEL:
+        name = "…" + name[-(LONGEST_LABEL - 1) :]  # the class comes last and says most
+    name = name.replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name

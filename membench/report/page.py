@@ -1,0 +1,67 @@
+"""`report.md`: the tables and plots of a results folder on one page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from membench.records import RunRecord
+from membench.report import text
+from membench.report.tables import Table
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {"escape": text.escape_markdown, "line": text.one_line, "markdown": text.to_markdown}
+
+
+@dataclass(frozen=True)
+class ReportHeading:
+    """What a report is about."""
+
+    suite: str
+    profile: str
+    question: str
+    """What the suite answers, in one sentence."""
+    command: str
+    """What made the runs, as typed."""
+    seeds: list[int]
+    """Those planned."""
+
+
+def page(
+    heading: ReportHeading,
+    records: list[RunRecord],
+    tables: Mapping[str, Table],
+    *,
+    missing: list[str],
+    complaints: list[str],
+) -> str:
+    """Return the text of `report.md`.
+
+    Args:
+        heading: what it is about.
+        records: the runs.
+        tables: by name, `headline` and `lost` (runs that diverged or failed) among them.
+        missing: labels of planned runs without a record.
+        complaints: a sentence per file that is no record.
+    """
+    return TEMPLATES.get_template("report.md.j2").render(
+        heading=heading,
+        records=records,
+        tables=tables,
+        missing=missing,
+        complaints=complaints,
+        machines=_distinct([record.machine for record in records], ("processor", "cores", "system")),
+        versions=_distinct([record.versions for record in records], ("membench", "python", "torch", "numpy")),
+    )
+
+
+def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
+    return sorted({", ".join(f"{name} {one[name]}" for name in names if name in one) for one in facts} - {""})

@@ -1,0 +1,91 @@
+"""Pieces of figures: a horizon axis on which no two runs hide each other, and what goes beside a plot."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from membench.report.looks import Look
+
+WIDTH = 7.0
+"""Inches: the width of a page of text."""
+
+STYLE = {
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "membench",  # else element names in an SVG are random
+}
+"""Settings of matplotlib for every figure, over its defaults."""
+
+GREY = "#777777"
+
+
+class HorizonAxis:
+    """Places on a logarithmic axis of horizons: each cell has a slot, each seed a place in its slot.
+
+    Horizon 0 lies one octave left of horizon 1.
+    """
+
+    def __init__(self, frame: pd.DataFrame, architectures: Iterable[str]):
+        self.horizons = sorted(frame.horizon.unique())
+        self.centres = {horizon: float(np.log2(max(horizon, 0.5))) for horizon in self.horizons}
+        gaps = np.diff(list(self.centres.values()))
+        width = 0.8 * (gaps.min() if len(gaps) else 1.0)
+        names = list(architectures)
+        self.slot = width / len(names)
+        self.offsets = {name: (place - (len(names) - 1) / 2) * self.slot for place, name in enumerate(names)}
+
+    def centre(self, architecture: str, horizon: int) -> float:
+        """Return the middle of a cell's slot."""
+        return self.centres[horizon] + self.offsets[architecture]
+
+    def spread(self, architecture: str, horizon: int, num_runs: int) -> np.ndarray:
+        """Return a place for each of a cell's runs, side by side in its slot."""
+        places = (np.arange(num_runs) - (num_runs - 1) / 2) / max(num_runs, 1)
+        return self.centre(architecture, horizon) + 0.7 * self.slot * places
+
+    def label(self, axes: Axes) -> None:
+        """Write the horizons under `axes`, with a faint line between neighbours."""
+        places = list(self.centres.values())
+        axes.set_xticks(places, [str(horizon) for horizon in self.horizons])
+        axes.tick_params(axis="x", length=0)
+        margin = len(self.offsets) * self.slot * 0.6
+        axes.set_xlim(places[0] - margin, places[-1] + margin)
+        for left, right in zip(places, places[1:], strict=False):
+            axes.axvline((left + right) / 2, color="#E4E4E4", linewidth=0.6)
+        axes.set_xlabel("horizon (steps between cue and query)")
+
+
+def legend(figure: Figure, found: Iterable[Look], notes: Iterable[Line2D] = ()) -> None:
+    """Put the architectures, and what else markers mean, to the right of the plots."""
+    handles = [Line2D([], [], color=look.colour, marker=look.marker, label=look.name) for look in found]
+    figure.legend(handles=[*handles, *notes], loc="outside right upper")
+
+
+def note(label: str, **appearance) -> Line2D:
+    """Return a line of the legend that explains a marker or line."""
+    return Line2D([], [], **{"color": GREY, "linestyle": "none", "label": label} | appearance)
+
+
+def say_nothing_here(axes: Axes, why: str) -> None:
+    """Write in an empty panel why it is empty."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=GREY)

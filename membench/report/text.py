@@ -1,0 +1,78 @@
+"""Numbers and names as text for people, and tables as Markdown."""
+
+import math
+import re
+from collections.abc import Callable
+
+import pandas as pd
+from tabulate import tabulate
+
+from membench.stats import Interval, MedianTime
+
+NOTHING = "—"
+"""Stands where there is no value."""
+
+
+def count(value: float) -> str:
+    """Return a whole number with thousands separated, as in 12,345."""
+    return NOTHING if math.isnan(value) else f"{value:,.0f}"
+
+
+def share(value: float) -> str:
+    """Return a fraction with two digits, as in 0.98."""
+    return NOTHING if math.isnan(value) else f"{value:.2f}"
+
+
+def seconds(value: float) -> str:
+    """Return seconds without their unit, to a tenth below 10."""
+    return NOTHING if math.isnan(value) else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def rounded(value: float, units: tuple[str, ...] = ("", "k", "M", "G")) -> str:
+    """Return a large number with about two digits and a unit of thousands, as in 3.4k or 27k."""
+    if math.isnan(value):
+        return NOTHING
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.1f}{units[power]}" if power and value < 9.95 else f"{value:.0f}{units[power]}"
+
+
+def size(num_bytes: float) -> str:
+    """Return a number of bytes, as in 33 kB."""
+    return rounded(num_bytes, (" B", " kB", " MB", " GB"))
+
+
+def interval(found: Interval | None) -> str:
+    """Return an interval, as in 0.91–1.00."""
+    return NOTHING if found is None else f"{found.low:.2f}–{found.high:.2f}"
+
+
+def time(median: MedianTime, unit: Callable[[float], str] = count) -> str:
+    """Return a median time in `unit`s, with > where it is only known to be larger, or never."""
+    if math.isinf(median.value):
+        return "never"
+    return f"> {unit(median.value)}" if median.is_lower_bound else unit(median.value)
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks, control characters and the like."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is: on one line, no markup, no HTML, no end of a table cell."""
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def to_markdown(shown: pd.DataFrame) -> str:
+    """Return a table of strings as Markdown, columns of numbers aligned right."""
+    cells = [[escape_markdown(cell) for cell in row] for row in shown.itertuples(index=False)]
+    headings = [escape_markdown(heading) for heading in shown.columns]
+    alignment = [
+        "right"
+        if len(column) and all(re.match(rf"> \d|\d|never$|{NOTHING}$", cell) for cell in column)
+        else "left"
+        for _, column in shown.items()
+    ]
+    return tabulate(cells, headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
