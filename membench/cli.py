@@ -154,8 +154,10 @@ def run(
     )
     write_plan(results, plan.extended(read_plan(results)))
     present = [] if refresh else plan.planned(read_records(results)[0])
-    _carry_out(plan.missing(present), results, num_jobs or available_cores(), len(present))
+    finished = _carry_out(plan.missing(present), results, num_jobs or available_cores(), len(present))
     _show_report(results, as_json=as_json)
+    if any(record.status == "failed" for record in finished):
+        sys.exit(1)
 
 
 @main.command()
@@ -360,7 +362,9 @@ def _overrides(assignments: tuple[str, ...], device: str | None) -> "Settings":
     return overrides
 
 
-def _carry_out(configs: list["RunConfig"], results: Path, num_jobs: int, num_present: int) -> None:
+def _carry_out(
+    configs: list["RunConfig"], results: Path, num_jobs: int, num_present: int
+) -> list["RunRecord"]:
     """Do the runs with a display; Ctrl-C leaves what is finished and says how to go on."""
     from membench.display import SuiteDisplay
     from membench.execute import run_all
@@ -368,10 +372,10 @@ def _carry_out(configs: list["RunConfig"], results: Path, num_jobs: int, num_pre
     if num_present:
         click.echo(f"{num_present} runs are there already, {len(configs)} to do", err=True)
     if not configs:
-        return
+        return []
     with SuiteDisplay(_stderr(), num_present + len(configs), num_present) as display:
         try:
-            run_all(configs, results, num_jobs=num_jobs, on_change=display.update)
+            return run_all(configs, results, num_jobs=num_jobs, on_change=display.update)
         except KeyboardInterrupt:
             display.live.stop()
             click.echo(f"interrupted; what has ended is in {results}, and the same command goes on", err=True)

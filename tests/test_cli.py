@@ -1,0 +1,267 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from membench import cli
+from membench.records import MEASURED_ON_THE_MACHINE, read_records
+
+TINY_SUITE = """
+question = "Does it run?"
+architectures = ["gru", "lstm"]
+
+[settings]
+ppo.num_envs = 8
+evaluation = { interval = 100, num_episodes = 16, num_final_episodes = 20 }
+
+[memory]
+gru = { hidden_size = 8, num_layers = 1 }
+lstm = { hidden_size = 8, num_layers = 1 }
+
+[profiles.quick]
+seeds = 2
+
+[[profiles.quick.cells]]
+task.horizon = 1
+total_timesteps = 200
+
+[[profiles.quick.cells]]
+task.horizon = 2
+total_timesteps = 200
+"""
+
+TRAIN = ["train", "--architecture", "gru", "--horizon", "2", "--total-timesteps", "500", "--set"]
+TRAIN += ["memory.hidden_size=8"]
+
+
+@pytest.fixture
+def membench(capsys):
+    """Run a command in this process: its exit code, standard output and standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(list(map(str, arguments)))
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY_SUITE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--suite", "horizonz"], "--suite 'horizonz': unknown; did you mean 'horizons'?"),
+        (["run", "--suite", "horizons", "--architectures", "grru"], "architecture 'grru': unknown; did you mean"),
+        (["run", "--suite", "horizons", "--seeds", "0"], "'--seeds': 0 is not in the range x>=1"),
+        (["run", "--suite", "horizons", "--profile", "quik"], "--profile 'quik': unknown; did you mean 'quick'?"),
+        (["run", "--suite", "horizons", "--preset", "dok"], "--preset 'dok': unknown; did you mean 'doc'?"),
+        (["run", "--suite", "horizons", "--out", "/dev/null/x"], "--out '/dev/null/x': cannot write there"),
+        (["run", "--suite", "horizons", "--set", "ppo.lr=1"], "--set: key in ppo 'lr': unknown"),
+        (["run", "--suite", "horizons", "--set", "ppo.learning_rate"], "must be FIELD=VALUE"),
+        (["run", "--suite", "horizons", "--set", "memory.hiden_size=1"], "did you mean 'hidden_size'?"),
+        (["run", "--suite", "horizons", "--device", "cuda:99"], "'cuda:99'"),
+        (["run"], "Missing option '--suite'"),
+        (["train", "--architecture", "gru", "--horizon", "-3"], "'--horizon': -3 is not in the range x>=0"),
+        (["train", "--architecture", "gru", "--set", "task.horizon=-3"], "task.horizon: Expected `int` >= 0"),
+        (["train", "--architecture", "gru", "--set", "ppo.discount=nan"], "finite"),
+        (["report", "/no/such/folder"], "does not exist"),
+        (["list", "suits"], "kind 'suits': unknown; did you mean 'suites'?"),
+        (["describe", "gru_pm"], "did you mean 'gru_pmm'?"),
+        (["check", "gru_pm"], "did you mean 'gru_pmm'?"),
+        (["runn"], "command 'runn': unknown; did you mean 'run'?"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(membench, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = membench(*arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1 and out == ""
+
+
+def test_a_mistake_in_a_suite_file_names_file_and_key(membench, suite, tmp_path):
+    suite.write_text(TINY_SUITE.replace("total_timesteps = 200", "total_timestep = 200"))
+    code, _, err = membench("run", "--suite", suite, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"{suite}, profile 'quick', cell 0: key 'total_timestep': unknown" in err
+    assert err.count("\n") == 1
+
+
+def test_a_suite_gives_records_weights_tables_plots_and_a_report(membench, suite, tmp_path):
+    results = tmp_path / "out"
+    code, out, err = membench("run", "--suite", suite, "--out", results, "--jobs", 2)
+    assert code == 0, err
+    assert "GRU" in out and "LSTM" in out and str(results / "report.md") in out
+    assert len(list((results / "runs").glob("*.json"))) == len(list((results / "runs").glob("*.pt"))) == 8
+    assert (results / "tables" / "success.csv").exists()
+    assert (results / "plots" / "success.png").exists() and (results / "plots" / "success.svg").exists()
+
+    code, _, err = membench("run", "--suite", suite, "--out", results)
+    assert code == 0 and "8 runs are there already, 0 to do" in err
+
+
+def test_only_what_is_missing_is_done_again(membench, suite, tmp_path):
+    results = tmp_path / "out"
+    membench("run", "--suite", suite, "--out", results, "--architectures", "gru")
+    records = sorted((results / "runs").glob("*.json"))
+    lost = records.pop()
+    lost.unlink()
+    before = {path: path.stat().st_mtime_ns for path in records}
+
+    code, out, _ = membench("report", results)
+    assert code == 0 and "missing: 1 of 4 runs" in out
+    assert "no record" in (results / "report.md").read_text()
+
+    code, _, err = membench("run", "--suite", suite, "--out", results, "--architectures", "gru")
+    assert code == 0 and "3 runs are there already, 1 to do" in err
+    assert lost.exists()
+    assert {path: path.stat().st_mtime_ns for path in records} == before
+
+
+def test_a_second_command_with_other_memories_joins_the_report(membench, suite, tmp_path):
+    for architecture in ("gru", "lstm"):
+        membench("run", "--suite", suite, "--out", tmp_path, "--architectures", architecture, "--seeds", 1)
+    _, out, _ = membench("report", tmp_path)
+    assert "GRU" in out and "LSTM" in out
+
+
+def test_runs_of_other_settings_stay_out_of_the_tables(membench, suite, tmp_path):
+    for rate in (1e-3, 2e-3):
+        arguments = ["--architectures", "gru", "--seeds", 1, "--set", f"ppo.learning_rate={rate}"]
+        membench("run", "--suite", suite, "--out", tmp_path, *arguments)
+    code, out, _ = membench("report", tmp_path, "--json")
+    assert code == 0
+    assert [record["config"]["ppo"]["learning_rate"] for record in json.loads(out)] == [2e-3, 2e-3]
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 4  # nothing was lost
+
+
+def test_a_damaged_record_is_named_and_set_aside(membench, suite, tmp_path):
+    membench("run", "--suite", suite, "--out", tmp_path, "--architectures", "gru", "--seeds", 1)
+    damaged = next((tmp_path / "runs").glob("*.json"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    code, out, err = membench("report", tmp_path)
+    assert code == 0
+    assert str(damaged) in err and "missing: 1 of 2 runs" in out
+
+
+def test_train_writes_what_a_suite_writes(membench, tmp_path):
+    code, out, _ = membench(*TRAIN, "--out", tmp_path, "--json")
+    assert code == 0
+    record = json.loads(out)
+    assert (record["architecture"], record["horizon"], record["seed"]) == ("gru", 2, 0)
+    assert json.loads((tmp_path / "runs" / f"{record['run_id']}.json").read_text()) == record
+    assert (tmp_path / "runs" / f"{record['run_id']}.pt").exists()
+
+
+def test_train_does_not_overwrite(membench, tmp_path):
+    first = json.loads(membench(*TRAIN, "--out", tmp_path, "--json")[1])
+    code, out, err = membench(*TRAIN, "--out", tmp_path, "--json")
+    assert code == 0 and json.loads(out) == first
+    assert "--refresh" in err
+    again = json.loads(membench(*TRAIN, "--out", tmp_path, "--json", "--refresh")[1])
+    assert again["seconds"] != first["seconds"]
+
+
+def test_train_and_the_pool_give_the_same_record(membench, suite, tmp_path):
+    membench("run", "--suite", suite, "--out", tmp_path / "pool", "--architectures", "gru", "--seeds", 1)
+    pooled = read_records(tmp_path / "pool")[0][0]
+    settings = ["ppo.num_envs=8", "memory={hidden_size = 8, num_layers = 1}"]
+    settings.append("evaluation={interval = 100, num_episodes = 16, num_final_episodes = 20}")
+    options = [part for setting in settings for part in ("--set", setting)]
+    arguments = ["--architecture", "gru", "--horizon", 1, "--total-timesteps", 200, *options]
+    record = json.loads(membench("train", *arguments, "--out", tmp_path / "here", "--json")[1])
+    assert record["run_id"] == pooled.run_id
+    curve = [(point["steps"], point["success"], point["grad_norm"]) for point in record["curve"]]
+    assert curve == [(point.steps, point.success, point.grad_norm) for point in pooled.curve]
+    assert record["success"] == pooled.success
+    assert "seconds" in MEASURED_ON_THE_MACHINE
+
+
+@pytest.mark.parametrize("kind", ["architectures", "suites", "presets", "tasks"])
+def test_listings_can_be_read_by_programs(membench, kind):
+    code, out, _ = membench("list", kind, "--json")
+    assert code == 0
+    assert all(entry["name"] for entry in json.loads(out))
+
+
+def test_list_shows_all_kinds(membench):
+    _, out, _ = membench("list")
+    assert all(word in out for word in ("gru_pmm", "horizons", "doc", "CueMemory-v0"))
+
+
+def test_describe_counts_the_reference_agent(membench):
+    _, out, _ = membench("describe", "gru_pmm", "--json")
+    description = json.loads(out)
+    # 2 GRU layers: 3 gates x 256 x (input + 256 + 2 biases).
+    assert description["parameters"]["encoder"] == 3 * 256 * (4 + 256 + 2) + 3 * 256 * (256 + 256 + 2)
+    assert description["parameters"]["total"] == 935_685
+    assert description["state_bytes"] == 4 * (2 * 256 + 64 * 128)
+    assert description["flops_per_step"] > 1e6 and description["seconds_per_acting_step"] > 0
+
+
+def test_a_memory_of_one_s_own_runs_in_the_pool(suite, tmp_path):
+    source = Path("architectures/gru.py").read_text().replace("class GRU(", "class Mine(")
+    (tmp_path / "my_memory.py").write_text(source)
+    command = [sys.executable, "-m", "membench", "run", "--suite", suite, "--seeds", "1"]
+    command += ["--architectures", "my_memory:Mine", "--out", "out", "--set", "memory.hidden_size=8"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "my_memory:Mine" in done.stdout
+    assert {record.status for record in read_records(tmp_path / "out")[0]} <= {"solved", "unsolved"}
+
+
+def test_a_run_that_crashes_is_recorded_and_the_others_go_on(suite, tmp_path):
+    source = Path("architectures/gru.py").read_text().replace("class GRU(", "class Dying(")
+    source += "\n\nimport os\nDying.step = Dying.forward = lambda *args, **kwargs: os._exit(9)\n"
+    (tmp_path / "dying_memory.py").write_text(source)
+    command = [sys.executable, "-m", "membench", "run", "--suite", suite, "--seeds", "1"]
+    command += ["--architectures", "gru,dying_memory:Dying", "--out", "out"]
+    command += ["--set", "memory={hidden_size = 8, num_layers = 1}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    records = {(r.architecture, r.horizon): r for r in read_records(tmp_path / "out")[0]}
+    assert len(records) == 4
+    for (architecture, _), record in records.items():
+        assert (record.status == "failed") == (architecture == "dying_memory:Dying")
+    assert "its process ended" in (records["dying_memory:Dying", 1].error or "")
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path):
+    suite.write_text(TINY_SUITE.replace("total_timesteps = 200\n\n", "total_timesteps = 4_000\n\n"))
+    command = [sys.executable, "-m", "membench", "run", "--suite", suite, "--out", "out", "--jobs", "1"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("out/runs/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED
+    assert "interrupted" in err and "Traceback" not in err
+    records, complaints = read_records(tmp_path / "out")
+    assert 1 <= len(records) < 8 and not complaints
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(records)} runs are there already" in done.stderr
+    assert len(read_records(tmp_path / "out")[0]) == 8
+
+
+def test_help_needs_no_torch():
+    code = "import sys, membench.cli; assert not {'torch', 'pandas', 'matplotlib'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
