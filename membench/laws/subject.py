@@ -1,4 +1,4 @@
-"""What laws are written with: a memory under examination, inputs for it, and comparisons that explain themselves.
+"""What laws are written with: a memory under examination, inputs for it, and telling comparisons.
 
 Axes: b row, t step, i input feature, o output feature.
 """
@@ -48,7 +48,7 @@ class Subject:
 
     @property
     def tolerance(self) -> float:
-        """Largest difference, relative to the larger of 1 and the largest value, that still counts as equal."""
+        """Largest difference that counts as equal, relative to the larger of 1 and the largest value."""
         return 1e-9 if self.dtype == torch.float64 else 1e-5
 
     def inputs(self, num_rows: int, num_steps: int, seed: int = 0) -> Tensor:
@@ -194,7 +194,7 @@ def require_same(got: Tensor, expected: Tensor, tolerance: float, case: str, usu
 
 
 def _distance(got: Tensor, expected: Tensor) -> Tensor:
-    """Return the element-wise difference, relative to the larger of 1 and the largest finite expected value."""
+    """Return the difference, relative to the larger of 1 and the largest finite expected value."""
     got, expected = got.double(), expected.double()
     difference = torch.where(got == expected, 0.0, (got - expected).abs()).nan_to_num(nan=torch.inf)
     largest = expected[expected.isfinite()].abs()
@@ -213,4 +213,5 @@ def require_same_state(got: State, expected: State, tolerance: float, case: str,
         found = got_leaves[name]
         require(found.dtype == leaf.dtype, f"{case}: {name} is {found.dtype}, expected {leaf.dtype}", usually)
         # As one row of features per row, lest a three-dimensional leaf read as outputs over time.
-        require_same(found.flatten(1), leaf.flatten(1), tolerance, f"{case}: {name}", usually)
+        found, leaf = (part.reshape(len(part), -1) for part in (found, leaf))
+        require_same(found, leaf, tolerance, f"{case}: {name}", usually)

@@ -1,0 +1,57 @@
+"""`membench check`: every law on one architecture, and for what does not hold, the smallest failing case."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from membench.catalogue import build_memory, check_memory_options, memory_options
+from membench.config import Settings
+from membench.laws import LAWS, STEPS, Build, Law, LawBroken
+from membench.memory import Memory
+
+TEST_SIZES = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_slots": 8, "slot_size": 6}
+"""Options that an architecture is examined with where it has them; a law holds at any size."""
+
+INPUT_SIZE = 5
+
+
+class LawResult(Struct, frozen=True):
+    """Whether one law holds."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+    """What failed, and what that usually means."""
+
+
+def check_architecture(name: str, options: Settings | None = None) -> list[LawResult]:
+    """Run every law on the architecture `name`.
+
+    Args:
+        name: a built-in or plugin name, or `module:Class`.
+        options: what to build it with, over `TEST_SIZES`.
+
+    Raises:
+        InputError: for an unknown name or option. An error inside the memory is a broken law, not raised.
+    """
+    sizes = {key: value for key, value in TEST_SIZES.items() if key in memory_options(name)}
+    build = _builder(name, sizes | check_memory_options(name, options or {}))
+    return [examine_law(law_name, law, build) for law_name, law in LAWS.items()]
+
+
+def examine_law(name: str, law: Law, build: Build) -> LawResult:
+    """Run one law, taking any error in the memory for a failure of it."""
+    try:
+        law(build)
+    except LawBroken as broken:
+        return LawResult(name, False, str(broken))
+    except Exception as error:
+        return LawResult(name, False, f"{type(error).__name__}: {error}")
+    return LawResult(name, True)
+
+
+def _builder(name: str, options: dict[str, Any]) -> Build:
+    def build() -> Memory:
+        return build_memory(name, INPUT_SIZE, context_length=STEPS, **options)
+
+    return build
