@@ -404,7 +404,8 @@ def _show_report(results: Path, *, out: Path | None = None, as_json: bool) -> No
     if as_json:
         _print_json(records)
         return
-    _print_table(plan.question, headline_table(to_frame(records)).to_dict("records"))
+    title = f"{plan.question} Mean success (runs solved / runs)"
+    _print_table(title, headline_table(to_frame(records)).to_dict("records"))
     if missing:
         click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
     click.echo(f"report: {files.report}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 MIN_SEEDS_FOR_INTERVAL = 5
@@ -45,7 +46,7 @@ def bootstrap_interval(values: Sequence[float]) -> Interval | None:
     return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
-def median_time(times: Sequence[float], watched_until: Sequence[float]) -> MedianTime:
+def median_time(times: ArrayLike, watched_until: ArrayLike) -> MedianTime:
     """Return the time by which more than half of the runs had got there, right-censored runs included.
 
     Args:
@@ -53,6 +54,7 @@ def median_time(times: Sequence[float], watched_until: Sequence[float]) -> Media
         watched_until: when each run ended, so that one that had not got there by then might have later;
             infinite for one that never can.
     """
+    times = np.asarray(times, dtype=float)
     reached = ~np.isnan(times)
     known = np.where(reached, times, watched_until)
     num_short_of_majority = len(known) // 2

@@ -65,9 +65,15 @@ def suite(tmp_path):
     ("arguments", "message"),
     [
         (["run", "--suite", "horizonz"], "--suite 'horizonz': unknown; did you mean 'horizons'?"),
-        (["run", "--suite", "horizons", "--architectures", "grru"], "architecture 'grru': unknown; did you mean"),
+        (
+            ["run", "--suite", "horizons", "--architectures", "grru"],
+            "architecture 'grru': unknown; did you mean",
+        ),
         (["run", "--suite", "horizons", "--seeds", "0"], "'--seeds': 0 is not in the range x>=1"),
-        (["run", "--suite", "horizons", "--profile", "quik"], "--profile 'quik': unknown; did you mean 'quick'?"),
+        (
+            ["run", "--suite", "horizons", "--profile", "quik"],
+            "--profile 'quik': unknown; did you mean 'quick'?",
+        ),
         (["run", "--suite", "horizons", "--preset", "dok"], "--preset 'dok': unknown; did you mean 'doc'?"),
         (["run", "--suite", "horizons", "--out", "/dev/null/x"], "--out '/dev/null/x': cannot write there"),
         (["run", "--suite", "horizons", "--set", "ppo.lr=1"], "--set: key in ppo 'lr': unknown"),
@@ -245,7 +251,12 @@ def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path):
     suite.write_text(TINY_SUITE.replace("total_timesteps = 200\n\n", "total_timesteps = 4_000\n\n"))
     command = [sys.executable, "-m", "membench", "run", "--suite", suite, "--out", "out", "--jobs", "1"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 100
     while not list(tmp_path.glob("out/runs/*.json")) and time.monotonic() < deadline:

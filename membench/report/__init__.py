@@ -13,6 +13,7 @@ from membench.records import RunRecord, atomic_writer, to_frame
 from membench.report import tables, text
 from membench.report.comparisons import comparison_tables
 from membench.report.figures import FIGURES
+from membench.report.frame import is_lost, tidy
 from membench.report.page import ReportHeading, page
 from membench.report.panels import STYLE
 from membench.report.tables import Table, headline_table
@@ -48,7 +49,7 @@ def write_report(
     Raises:
         InputError: if the folder cannot be written to.
     """
-    frame = tables.tidy(to_frame(records).assign(device=[record.config.device for record in records]))
+    frame = tidy(to_frame(records).assign(device=[record.config.device for record in records]))
     complaints = [*complaints, *mixed_settings(frame)]
     by_name = all_tables(frame)
     try:
@@ -70,7 +71,7 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         "steps_to_solved": tables.steps_to_solved_table(frame),
         "cost": tables.cost_table(frame),
         "runs": tables.runs_table(frame),
-        "lost": tables.runs_table(frame[frame.status.isin(["diverged", "failed"])]),
+        "lost": tables.runs_table(frame.loc[is_lost(frame)]),
         **comparison_tables(frame),
     }
 

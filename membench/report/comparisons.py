@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench.report import text
+from membench.report.frame import median_time, solved_of
 from membench.report.looks import display_name
-from membench.report.tables import Table, median_time, solved_of
+from membench.report.tables import Table
 
 STATED = "(stated)"
 NOT_MEASURED_YET = "(stated; not measured yet by this suite)"
@@ -31,7 +32,7 @@ class Feature(NamedTuple):
 
 
 def _long_sequences(runs: pd.DataFrame, horizon: int) -> str:
-    here = runs[runs.horizon == horizon]
+    here = runs.loc[runs.horizon == horizon]
     return f"{solved_of(here)}, success {text.share(here.counted_success.mean())} at horizon {horizon}"
 
 
@@ -51,7 +52,7 @@ def _state(runs: pd.DataFrame, horizon: int) -> str:
 
 def _performance(runs: pd.DataFrame, horizon: int) -> str:
     success = text.share(runs.counted_success.mean())
-    steps = text.time(median_time(runs[runs.horizon == horizon], "solved", "steps"))
+    steps = text.time(median_time(runs.loc[runs.horizon == horizon], "solved", "steps"))
     return (
         f"{solved_of(runs)}, mean success {success} over all horizons; "
         f"median steps to solved at horizon {horizon}: {steps}"
@@ -97,7 +98,7 @@ def comparison_tables(frame: pd.DataFrame) -> dict[str, Table]:
 
 
 def _comparison(frame: pd.DataFrame, left: str, right: str) -> Table:
-    pair = frame[frame.architecture.isin([left, right])]
+    pair = frame.loc[frame.architecture.isin([left, right])]
     longest = int(pair.horizon.max()) if len(pair) else 0
     rows = []
     for feature in COMPARISONS[left, right]:
@@ -105,7 +106,7 @@ def _comparison(frame: pd.DataFrame, left: str, right: str) -> Table:
         for side, claim in zip((left, right), feature.claims, strict=True):
             name = display_name(side)
             row[f"{name}: the document"] = claim
-            row[f"{name}: measured"] = _measured(feature, pair[pair.architecture == side], longest)
+            row[f"{name}: measured"] = _measured(feature, pair.loc[pair.architecture == side], longest)
         rows.append(row)
     shown = pd.DataFrame(rows)
     return Table(shown, shown)

@@ -6,13 +6,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from membench import stats
 from membench.report import text
+from membench.report.frame import cells, censored_at, is_lost, median_time
 from membench.report.looks import Look, looks
-from membench.report.panels import GREY, WIDTH, HorizonAxis, legend, note, say_nothing_here
-from membench.report.tables import cells, censored_at, median_time
+from membench.report.panels import (
+    WIDTH,
+    HorizonAxis,
+    chance_line,
+    chance_note,
+    large_numbers,
+    legend,
+    note,
+    say_nothing_here,
+)
 
 CURVES_PER_ROW = 3
 
@@ -23,24 +34,22 @@ def success_figure(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     axis = HorizonAxis(frame, found)
+    chance_line(axes, frame)
     means: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for cell in cells(frame):
         look, success = found[cell.architecture], cell.runs.counted_success
         centre = axis.centre(cell.architecture, cell.horizon)
         places = axis.spread(cell.architecture, cell.horizon, len(cell.runs))
         axes.plot(places, success, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
-        _cross_out(axes, places, success, cell.runs)
-        means[cell.architecture].append((centre, success.mean()))
+        _cross_out(axes, places, success, is_lost(cell.runs))
+        means[cell.architecture].append((centre, float(success.mean())))
         if interval := stats.bootstrap_interval(success.tolist()):
             axes.vlines(centre, *interval, color=look.colour, linewidth=2.2)
-    for name, points in means.items():
-        axes.plot(*zip(*points, strict=True), color=found[name].colour)
-    for chance in sorted(set(frame.chance)):
-        axes.axhline(chance, color=GREY, linestyle="--", linewidth=0.8)
+    _join(axes, means, found)
     axes.set(ylim=(-0.03, 1.05), ylabel="success (share of right answers)")
     axis.label(axes)
-    notes = [note("chance", linestyle="--", linewidth=0.8), *_lost_note(frame)]
-    legend(figure, found.values(), notes)
+    axes.set_xlabel("horizon (steps between cue and query)")
+    legend(figure, found.values(), [chance_note(), *_lost_note(frame)])
     return figure
 
 
@@ -50,8 +59,10 @@ def steps_to_solved_figure(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.4))
     for axes, unit in zip(figure.subplots(1, 2), ("steps", "seconds"), strict=True):
         _times_panel(axes, frame, found, unit)
-    notes = [note("not solved by then", marker="o", markerfacecolor="none")] * _any_unsolved(frame)
-    legend(figure, found.values(), [*notes, *_lost_note(frame, ", never solved")])
+    figure.supxlabel("horizon (steps between cue and query)", fontsize="medium")
+    any_unsolved = bool((frame.status == "unsolved").any())
+    hollow = [note("not solved by then", marker="o", markerfacecolor="none")] * any_unsolved
+    legend(figure, found.values(), [*hollow, *_lost_note(frame)])
     return figure
 
 
@@ -67,19 +78,29 @@ def _times_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
         never = places[np.isinf(bounds)]
         axes.plot(never, np.full(len(never), 0.98), "x", color="black", transform=axes.get_xaxis_transform())
         median = median_time(cell.runs, "solved", unit)
-        seen = not median.is_lower_bound and np.isfinite(median.value)
+        is_seen = not median.is_lower_bound and np.isfinite(median.value)
         centre = axis.centre(cell.architecture, cell.horizon)
-        medians[cell.architecture].append((centre, median.value if seen else np.nan))
-    for name, points in medians.items():
-        axes.plot(*zip(*points, strict=True), color=found[name].colour)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text.rounded(value)))
-    axes.set_ylabel(f"{unit} to solved")
+        medians[cell.architecture].append((centre, median.value if is_seen else np.nan))
+    _join(axes, medians, found)
     axis.label(axes)
+    axes.set_ylabel(f"{unit} to solved")
+    if is_lost(frame).all():
+        axes.set_yticks([])
+        say_nothing_here(axes, "every run diverged or failed")
+    else:
+        _time_axis(axes)
+
+
+def _time_axis(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.margins(y=0.1)  # room for the crosses at the upper edge
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    large_numbers(axes.yaxis)
 
 
 def learning_curves_figure(frame: pd.DataFrame) -> Figure:
-    """Greedy success against training steps, a panel per horizon, a line per run up to its last evaluation."""
+    """Greedy success against training steps, a panel per horizon, a line per run."""
     found = looks(frame.architecture)
     horizons = sorted(frame.horizon.unique())
     num_columns = min(CURVES_PER_ROW, len(horizons))
@@ -87,31 +108,32 @@ def learning_curves_figure(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.6 + 2.2 * num_rows))
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
     for axes, horizon in zip(grid.flat, horizons, strict=False):
-        _curves_panel(axes, frame[frame.horizon == horizon], found)
+        _curves_panel(axes, frame.loc[frame.horizon == horizon], found)
         axes.set_title(f"horizon {horizon}")
     for axes in grid.flat[len(horizons) :]:
         axes.remove()
     figure.supxlabel("training steps", fontsize="medium")
     figure.supylabel("success (greedy)", fontsize="medium")
-    legend(figure, found.values(), _lost_note(frame))
+    legend(figure, found.values(), [chance_note(), *_lost_note(frame)])
     return figure
 
 
 def _curves_panel(axes: Axes, runs: pd.DataFrame, found: dict[str, Look]) -> None:
-    for run in runs[runs.curve.map(len) > 0].itertuples():
-        look = found[run.architecture]
-        steps, success = [point.steps for point in run.curve], [point.success for point in run.curve]
+    chance_line(axes, runs)
+    for architecture, curve, lost in zip(runs.architecture, runs.curve, is_lost(runs), strict=True):
+        look = found[architecture]
+        steps, success = [point.steps for point in curve], [point.success for point in curve]
         axes.plot(steps, success, color=look.colour, linewidth=0.8, alpha=0.7)
-        axes.plot(steps[-1], success[-1], look.marker, color=look.colour, clip_on=False)
-        _cross_out(axes, steps[-1:], success[-1:], runs.loc[[run.Index]])
-    if not runs.curve.map(len).any():
-        say_nothing_here(axes, "no evaluations")
-    for chance in sorted(set(runs.chance)):
-        axes.axhline(chance, color=GREY, linestyle="--", linewidth=0.8)
+        axes.plot(steps[-1:], success[-1:], look.marker, color=look.colour, markersize=3)
+        _cross_out(axes, steps[-1:], success[-1:], [lost] * len(steps[-1:]))
     axes.set(ylim=(-0.03, 1.05))
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text.rounded(value)))
+    if runs.curve.map(len).any():
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        large_numbers(axes.xaxis)
+    else:
+        axes.set_xticks([])
+        say_nothing_here(axes, "no evaluations")
 
 
 def cost_figure(frame: pd.DataFrame) -> Figure:
@@ -121,11 +143,9 @@ def cost_figure(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.0 + 0.32 * len(found)))
     speed, parameters = figure.subplots(1, 2, sharey=True)
     for place, (name, look) in enumerate(found.items()):
-        runs = frame[frame.architecture == name]
-        speeds = runs.steps_per_second[runs.horizon == longest]
-        _bar(speed, place, speeds.median(), look, text.rounded)
-        speed.plot(speeds, np.full(len(speeds), place), "|", color="black", markersize=6)
-        _bar(parameters, place, runs.parameters.median(), look, text.rounded)
+        runs = frame.loc[frame.architecture == name]
+        _bar(speed, place, runs.steps_per_second[runs.horizon == longest].dropna(), look)
+        _bar(parameters, place, runs.parameters.dropna(), look)
     speed.set_yticks(range(len(found)), [look.name for look in found.values()])
     speed.invert_yaxis()
     speed.set_xlabel(f"training steps per second at horizon {longest}")
@@ -133,33 +153,35 @@ def cost_figure(frame: pd.DataFrame) -> Figure:
     for axes in (speed, parameters):
         axes.grid(visible=False)
         axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.18)
+        axes.margins(x=0.18)  # room for the numbers at the bars' ends
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text.rounded(value)))
+        large_numbers(axes.xaxis)
     return figure
 
 
-def _bar(axes: Axes, place: int, value: float, look: Look, unit: Callable[[float], str]) -> None:
-    shown = 0.0 if np.isnan(value) else value
-    bars = axes.barh(place, shown, height=0.62, color=look.colour, alpha=0.8)
-    axes.bar_label(bars, ["not measured" if np.isnan(value) else unit(value)], padding=4, fontsize=8)
+def _bar(axes: Axes, place: int, values: pd.Series, look: Look) -> None:
+    """Draw the median as a bar and as a number, and each value as a stroke where they differ."""
+    label, end = ("not measured", 0.0) if values.empty else (text.rounded(values.median()), values.max())
+    axes.barh(place, 0.0 if values.empty else values.median(), height=0.62, color=look.colour, alpha=0.8)
+    if len(set(values)) > 1:
+        axes.plot(values, np.full(len(values), place), "|", color="black", markersize=6)
+    axes.annotate(label, (end, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def _any_unsolved(frame: pd.DataFrame) -> bool:
-    return bool((frame.status == "unsolved").any())
+def _join(axes: Axes, points: dict[str, list[tuple[float, float]]], found: dict[str, Look]) -> None:
+    """Mark one value per cell with a dash and join each architecture's by a line, with gaps at NaN."""
+    for name, places in points.items():
+        axes.plot(*zip(*places, strict=True), "_-", color=found[name].colour, markersize=9)
 
 
-def _is_lost(runs: pd.DataFrame) -> pd.Series:
-    return runs.status.isin(["diverged", "failed"])
+def _cross_out(axes: Axes, places: ArrayLike, values: ArrayLike, lost: ArrayLike) -> None:
+    chosen = np.asarray(lost, dtype=bool)
+    axes.plot(np.asarray(places)[chosen], np.asarray(values)[chosen], "x", color="black", zorder=5)
 
 
-def _cross_out(axes: Axes, places, values, runs: pd.DataFrame) -> None:
-    lost = _is_lost(runs).to_numpy()
-    axes.plot(np.asarray(places)[lost], np.asarray(values)[lost], "x", color="black", zorder=5)
-
-
-def _lost_note(frame: pd.DataFrame, suffix: str = "") -> list:
-    return [note(f"diverged or failed{suffix}", marker="x", color="black")] * bool(_is_lost(frame).any())
+def _lost_note(frame: pd.DataFrame) -> list[Line2D]:
+    return [note("diverged or failed", marker="x", color="black")] * bool(is_lost(frame).any())
 
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {

@@ -1,4 +1,4 @@
-"""How an architecture looks everywhere in a report: its name, its colour and marker, its place in the order."""
+"""How an architecture looks everywhere in a report: name, colour, marker and place in the order."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -27,7 +27,7 @@ BUILT_IN = {
 OTHER_COLOURS = ("#56B4E9", "#882255", "#999933", "#332288", "#CC6677", "#555555")
 OTHER_MARKERS = ("P", "X", "p", "h", "<", ">")
 
-LONGEST_LABEL = 20
+LONGEST_LABEL = 18
 """Characters of a name that fit into a figure's legend."""
 
 

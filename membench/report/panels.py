@@ -1,13 +1,18 @@
 """Pieces of figures: a horizon axis on which no two runs hide each other, and what goes beside a plot."""
 
 from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
+from membench.report import text
 from membench.report.looks import Look
 
 WIDTH = 7.0
@@ -49,7 +54,7 @@ class HorizonAxis:
         self.horizons = sorted(frame.horizon.unique())
         self.centres = {horizon: float(np.log2(max(horizon, 0.5))) for horizon in self.horizons}
         gaps = np.diff(list(self.centres.values()))
-        width = 0.8 * (gaps.min() if len(gaps) else 1.0)
+        width = 0.84 * (gaps.min() if len(gaps) else 1.0)
         names = list(architectures)
         self.slot = width / len(names)
         self.offsets = {name: (place - (len(names) - 1) / 2) * self.slot for place, name in enumerate(names)}
@@ -61,7 +66,7 @@ class HorizonAxis:
     def spread(self, architecture: str, horizon: int, num_runs: int) -> np.ndarray:
         """Return a place for each of a cell's runs, side by side in its slot."""
         places = (np.arange(num_runs) - (num_runs - 1) / 2) / max(num_runs, 1)
-        return self.centre(architecture, horizon) + 0.7 * self.slot * places
+        return self.centre(architecture, horizon) + 0.9 * self.slot * places
 
     def label(self, axes: Axes) -> None:
         """Write the horizons under `axes`, with a faint line between neighbours."""
@@ -70,9 +75,8 @@ class HorizonAxis:
         axes.tick_params(axis="x", length=0)
         margin = len(self.offsets) * self.slot * 0.6
         axes.set_xlim(places[0] - margin, places[-1] + margin)
-        for left, right in zip(places, places[1:], strict=False):
-            axes.axvline((left + right) / 2, color="#E4E4E4", linewidth=0.6)
-        axes.set_xlabel("horizon (steps between cue and query)")
+        for left, right in pairwise(places):
+            axes.axvline((left + right) / 2, color="#E4E4E4", linewidth=0.6, zorder=0)
 
 
 def legend(figure: Figure, found: Iterable[Look], notes: Iterable[Line2D] = ()) -> None:
@@ -81,9 +85,26 @@ def legend(figure: Figure, found: Iterable[Look], notes: Iterable[Line2D] = ()) 
     figure.legend(handles=[*handles, *notes], loc="outside right upper")
 
 
-def note(label: str, **appearance) -> Line2D:
+def note(label: str, **appearance: Any) -> Line2D:
     """Return a line of the legend that explains a marker or line."""
-    return Line2D([], [], **{"color": GREY, "linestyle": "none", "label": label} | appearance)
+    defaults: dict[str, Any] = {"color": GREY, "linestyle": "none"}
+    return Line2D([], [], label=label, **defaults | appearance)
+
+
+def chance_line(axes: Axes, frame: pd.DataFrame) -> None:
+    """Draw what an agent without a memory can expect."""
+    for chance in sorted(set(frame.chance)):
+        axes.axhline(chance, color=GREY, linestyle="--", linewidth=0.8)
+
+
+def chance_note() -> Line2D:
+    """Return the line of the legend that explains `chance_line`."""
+    return note("chance", linestyle="--", linewidth=0.8)
+
+
+def large_numbers(axis: Axis) -> None:
+    """Write 4000 as 4k along an axis."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text.rounded(value).replace(".0", "")))
 
 
 def say_nothing_here(axes: Axes, why: str) -> None:

@@ -1,23 +1,16 @@
-"""A frame of runs -> the tables of a report, each as values (for programs) and as text (for people).
+"""A frame of runs -> the tables of a report, each as values (for programs) and as text (for people)."""
 
-Every run counts: one that diverged or failed before its success could be measured counts at chance.
-"""
-
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.looks import display_name, in_order
+from membench.report.frame import cells, median_time, num_solved, solved_of, tidy
+from membench.report.looks import display_name
 from membench.stats import MedianTime
-
-NUMBERS = (
-    "success train_success steps_to_solved seconds_to_solved steps_to_sampled_95 seconds_to_sampled_95 "
-    "steps_per_second peak_memory_bytes state_bytes parameters"
-).split()
-"""Columns of numbers that can be missing."""
 
 MILESTONES = [(unit, milestone) for milestone in ("solved", "sampled_95") for unit in ("steps", "seconds")]
 
@@ -30,65 +23,6 @@ class Table(NamedTuple):
     """The same for people: strings under headings."""
 
 
-class Cell(NamedTuple):
-    """The runs of one architecture at one horizon."""
-
-    architecture: str
-    horizon: int
-    runs: pd.DataFrame
-
-    @property
-    def key(self) -> dict[str, str | int]:
-        """The first columns of every table by cell."""
-        return {"architecture": self.architecture, "horizon": self.horizon, "runs": len(self.runs)}
-
-
-def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame of `records.to_frame` in a fixed order, with `counted_success` for every run.
-
-    Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured.
-    """
-    frame = frame.assign(**{name: pd.to_numeric(frame[name]).astype(float) for name in NUMBERS})
-    frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
-    places = {name: place for place, name in enumerate(in_order(frame.architecture))}
-    frame["place"] = frame.architecture.map(places)
-    frame = frame.sort_values(["place", "horizon", "seed", "run_id"], ignore_index=True)
-    return frame.drop(columns="place")
-
-
-def cells(frame: pd.DataFrame) -> Iterator[Cell]:
-    """Yield the cells of a tidy frame that have runs."""
-    for (architecture, horizon), runs in frame.groupby(["architecture", "horizon"], sort=False):
-        yield Cell(architecture, horizon, runs)
-
-
-def num_solved(runs: pd.DataFrame) -> int:
-    """Return how many runs ended as solved."""
-    return int((runs.status == "solved").sum())
-
-
-def solved_of(runs: pd.DataFrame) -> str:
-    """Return how many runs ended as solved, for people."""
-    return f"{num_solved(runs)}/{len(runs)} solved"
-
-
-def censored_at(runs: pd.DataFrame, unit: str) -> pd.Series:
-    """Return until when ("steps" or "seconds") each run was evaluated; infinite if it diverged or failed.
-
-    A run that ended otherwise might have got further; one that diverged or failed never will.
-    """
-    last = [getattr(curve[-1], unit) if curve else 0.0 for curve in runs.curve]
-    return pd.Series(last, runs.index, dtype=float).mask(
-        runs.status.isin(["diverged", "failed"]), float("inf")
-    )
-
-
-def median_time(runs: pd.DataFrame, milestone: str, unit: str) -> MedianTime:
-    """Return the median `unit` ("steps" or "seconds") to a milestone ("solved" or "sampled_95")."""
-    times = runs[f"{unit}_to_{milestone}"]
-    return stats.median_time(times.to_numpy(), censored_at(runs, unit).to_numpy())
-
-
 def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the result at a glance, as text: a row per architecture, a column per horizon, and the cost.
 
@@ -99,16 +33,16 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     horizons = sorted(frame.horizon.unique())
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
-        row = {"memory": display_name(str(architecture))}
+        row = {"Memory": display_name(str(architecture))}
         for horizon in horizons:
-            here = runs[runs.horizon == horizon]
+            here = runs.loc[runs.horizon == horizon]
             mean = text.share(here.counted_success.mean())
-            row[f"horizon {horizon}"] = f"{solved_of(here)}, {mean}" if len(here) else text.NOTHING
-        row["parameters"] = text.count(runs.parameters.median())
+            row[f"Horizon {horizon}"] = f"{solved_of(here)}, {mean}" if len(here) else text.NOTHING
+        row["Parameters"] = text.count(runs.parameters.median())
         speed = runs.steps_per_second[runs.horizon == horizons[-1]].median()
-        row[f"steps/s at {horizons[-1]}"] = text.rounded(speed)
+        row[f"Steps/s at {horizons[-1]}"] = text.rounded(speed)
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["memory", "parameters", "steps/s"])
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["Memory", "Parameters", "Steps/s"])
 
 
 def success_table(frame: pd.DataFrame) -> Table:
@@ -116,6 +50,7 @@ def success_table(frame: pd.DataFrame) -> Table:
     rows, intervals = [], []
     for cell in cells(frame):
         success = cell.runs.counted_success
+        enough = len(success) >= stats.MIN_SEEDS_FOR_INTERVAL
         found = stats.bootstrap_interval(success.tolist())
         intervals.append(_interval_or_why_not(success))
         rows.append(
@@ -123,9 +58,9 @@ def success_table(frame: pd.DataFrame) -> Table:
             | {
                 "solved": num_solved(cell.runs),
                 "mean": success.mean(),
-                "interquartile_mean": stats.interquartile_mean(success.tolist()),
-                "interval_low": found.low if found else None,
-                "interval_high": found.high if found else None,
+                "interquartile_mean": stats.interquartile_mean(success.tolist()) if enough else math.nan,
+                "interval_low": found.low if found else math.nan,
+                "interval_high": found.high if found else math.nan,
                 "by_seed": " ".join(map(str, success)),
             }
         )
@@ -166,7 +101,7 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
 
 def cost_table(frame: pd.DataFrame) -> Table:
     """Return speed, parameters, state and memory by architecture and horizon: medians over runs."""
-    medians = "steps_per_second parameters state_bytes peak_memory_bytes".split()
+    medians = ["steps_per_second", "parameters", "state_bytes", "peak_memory_bytes"]
     rows = [cell.key | cell.runs[medians].median().to_dict() for cell in cells(frame)]
     values = pd.DataFrame(rows, columns=["architecture", "horizon", "runs", *medians])
     shown = _shown_key(values) | {

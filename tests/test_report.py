@@ -1,0 +1,199 @@
+"""Reports: every run counts, nothing is hidden, names are text, and the same records give the same files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from membench import stats
+from membench.config import RunConfig, TaskConfig
+from membench.records import CurvePoint, RunRecord, Status
+from membench.report import ReportHeading, write_report
+
+FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
+HEADING = ReportHeading(
+    suite="horizons",
+    profile="quick",
+    question="How far back can each memory remember?",
+    command="membench run --suite horizons",
+    seeds=[0, 1, 2],
+)
+
+
+def make_record(
+    architecture: str = "gru",
+    horizon: int = 10,
+    seed: int = 0,
+    status: Status = "solved",
+    steps: int = 20_000,
+    success: float | None = 1.0,
+    **fields,
+) -> RunRecord:
+    """A run that learned in a straight line and, if solved, stopped then."""
+    config = RunConfig(architecture=architecture, task=TaskConfig(horizon=horizon), seed=seed)
+    learned = success if success is not None else 0.25
+    curve = [make_point(at, 0.25 + (learned - 0.25) * at / steps) for at in range(2_000, steps + 1, 2_000)]
+    ran = {
+        "success": success,
+        "steps": steps,
+        "steps_to_solved": steps if status == "solved" else None,
+        "seconds_to_solved": steps / 1000 if status == "solved" else None,
+        "seconds": steps / 1000,
+        "steps_per_second": 1234.0,
+        "peak_memory_bytes": 410_000_000,
+        "parameters": {"total": 12_345},
+        "state_bytes": 512,
+        "curve": curve,
+        "machine": {"system": "Linux", "processor": "a processor", "cores": 2},
+        "versions": {"membench": "0.1.0", "python": "3.11.7"},
+    }
+    return RunRecord(
+        run_id=config.run_id,
+        architecture=architecture,
+        task="CueMemory-v0",
+        horizon=horizon,
+        seed=seed,
+        status=status,
+        recall_gap=horizon + 1,
+        chance=0.25,
+        config=config,
+        **(ran if status != "failed" else {}) | fields,
+    )
+
+
+def make_point(steps: int, success: float) -> CurvePoint:
+    return CurvePoint(
+        steps=steps,
+        seconds=steps / 1000,
+        success=success,
+        train_success=success,
+        learning_rate=1e-3,
+        entropy=1.0,
+        kl=0.0,
+        clip_fraction=0.0,
+        grad_norm=1.0,
+        explained_variance=0.0,
+    )
+
+
+def write(results, records, missing=(), complaints=()):
+    files = write_report(results, list(records), list(missing), list(complaints), HEADING)
+    return files, files.report.read_text()
+
+
+def five_memories(num_seeds=3):
+    return [
+        make_record(name, horizon, seed, steps=2_000 * (seed + 2), seconds_to_solved=float(horizon))
+        for name in FIVE
+        for horizon in (5, 10)
+        for seed in range(num_seeds)
+    ]
+
+
+def read_table(results, name):
+    return pd.read_csv(results / "tables" / f"{name}.csv").set_index(["architecture", "horizon"])
+
+
+def test_a_report_has_every_table_and_plot(tmp_path):
+    files, content = write(tmp_path, five_memories())
+    for name in ("success", "steps_to_solved", "cost", "runs", "gru_vs_lstm", "gru_pmm_vs_mamba"):
+        assert tmp_path / "tables" / f"{name}.csv" in files.tables
+    assert "gru_pmm_vs_transformer.md" in {path.name for path in files.tables}
+    for plot in files.plots:
+        assert plot.stat().st_size > 1_000
+        assert plot.suffix == ".svg" or f"plots/{plot.name}" in content
+    assert "30 of 30 planned runs" in content
+    assert "10M+" in content and "12,345" in content  # the document's claim, and what was measured
+
+
+def test_the_same_records_give_the_same_files(tmp_path):
+    records = five_memories()
+    first, _ = write(tmp_path / "a", records)
+    second, _ = write(tmp_path / "b", reversed(records))
+    for one, other in zip(
+        [first.report, *first.tables, *first.plots],
+        [second.report, *second.tables, *second.plots],
+        strict=True,
+    ):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_medians_respect_runs_that_were_not_solved(tmp_path):
+    records = [make_record(seed=seed, steps=steps) for seed, steps in enumerate((2_000, 4_000, 6_000))]
+    records += [
+        make_record("lstm", seed=seed, steps=40_000, status=status, success=0.5)
+        for seed, status in enumerate(("unsolved", "unsolved", "solved"))
+    ]
+    _, content = write(tmp_path, records)
+    table = read_table(tmp_path, "steps_to_solved")
+    assert table.loc[("gru", 10), "median_steps_to_solved"] == 4_000
+    assert not table.loc[("gru", 10), "steps_to_solved_is_lower_bound"]
+    assert table.loc[("lstm", 10), "median_steps_to_solved"] == 40_000
+    assert table.loc[("lstm", 10), "steps_to_solved_is_lower_bound"]
+    assert "> 40,000" in content
+
+
+def test_lost_runs_count_and_are_listed(tmp_path):
+    records = [
+        make_record(seed=0),
+        make_record(seed=1, status="diverged", success=None, error="after 320 steps: loss nan"),
+        make_record(seed=2, status="failed", error="its process ended"),
+    ]
+    _, content = write(tmp_path, records)
+    table = read_table(tmp_path, "success")
+    assert table.loc[("gru", 10), "runs"] == 3
+    assert table.loc[("gru", 10), "mean"] == pytest.approx((1 + 0.25 + 0.25) / 3)
+    assert "loss nan" in content and "its process ended" in content
+    assert np.isinf(read_table(tmp_path, "steps_to_solved").loc[("gru", 10), "median_steps_to_solved"])
+
+
+def test_intervals_come_from_five_seeds_on(tmp_path):
+    few = [make_record(seed=seed, success=0.5 + seed / 10) for seed in range(4)]
+    equal = [make_record("lstm", seed=seed) for seed in range(5)]
+    enough = [make_record("mamba", seed=seed, success=0.5 + seed / 10) for seed in range(5)]
+    _, content = write(tmp_path, [*few, *equal, *enough])
+    table = read_table(tmp_path, "success")
+    assert table["interval_low"].notna().to_dict() == {
+        ("gru", 10): False,
+        ("lstm", 10): False,
+        ("mamba", 10): True,
+    }
+    assert table.loc[("mamba", 10), "interval_low"] < 0.7 < table.loc[("mamba", 10), "interval_high"]
+    assert "fewer than 5 seeds" in content and "all seeds equal" in content
+
+
+def test_a_half_finished_suite_says_what_is_missing(tmp_path):
+    _, content = write(
+        tmp_path, five_memories()[:4], missing=["mamba, horizon 20, seed 2"], complaints=["x.json: broken"]
+    )
+    assert "no record: mamba, horizon 20, seed 2" in content
+    assert "4 of 5 planned runs" in content and "x.json: broken" in content
+    assert "not run" in content  # the comparisons whose other side is not there yet
+
+
+def test_no_record_at_all(tmp_path):
+    files, content = write(tmp_path, [], missing=["gru, horizon 5, seed 0"])
+    assert "no record of any run" in content and not files.plots
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "a|b:C", "my.module:My_Memory", "x\ny:Z", "$x$:Y"]
+)
+def test_a_name_is_text_and_nothing_else(name, tmp_path):
+    _, content = write(tmp_path, [make_record(), make_record(name)])
+    assert "<script" not in content
+    rows = [line for line in content.splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in rows[:4]}) == 1
+
+
+def test_stats_by_hand():
+    assert stats.interquartile_mean([0, 1, 2, 100]) == 1.5
+    assert stats.bootstrap_interval([1.0, 2.0, 3.0, 4.0]) is None
+    assert stats.bootstrap_interval([1.0] * 9) is None
+    low, high = stats.bootstrap_interval(list(range(101)))
+    # The normal approximation: 50 -+ 1.96 x 29.2 / sqrt(101).
+    assert low == pytest.approx(44.3, abs=0.5) and high == pytest.approx(55.7, abs=0.5)
+    nan, inf = np.nan, np.inf
+    assert stats.median_time([3, 1, 2], [3, 1, 2]) == (2, False)
+    assert stats.median_time([3, nan, 2], [3, 9, 2]) == (3, False)
+    assert stats.median_time([nan, nan, 2], [9, 7, 2]) == (7, True)
+    assert stats.median_time([nan, nan, 2], [inf, inf, 2]) == (inf, False)
