@@ -1,5 +1,7 @@
 """The harness keeps episodes apart: padding, boundaries, truncation, and one policy however it is run."""
 
+from itertools import pairwise
+
 import gymnasium
 import numpy as np
 import pytest
@@ -219,7 +221,7 @@ def test_the_document_s_snippets_work():
         assert extras["policy"].shape == (4,)
         assert not (log_prob.requires_grad or value.requires_grad or state["hidden"].requires_grad)
     assert np.stack(hidden_states).shape == (5, 16)
-    assert not any(np.shares_memory(a, b) for a, b in zip(hidden_states, hidden_states[1:], strict=False))
+    assert not any(np.shares_memory(a, b) for a, b in pairwise(hidden_states))
     assert not np.allclose(hidden_states[0], hidden_states[1])
 
     before = {name: leaf.clone() for name, leaf in state.items()}

@@ -128,7 +128,7 @@ def state_shape(build: Build) -> None:
         require(len(shape) >= 1 and shape[0] == 3, f"{name} has shape {tuple(shape)} for 3 rows", usually)
     hidden = state.get("hidden")
     require(hidden is not None and hidden.dim() == 2, "`hidden` [b h] is not in the state", usually)
-    require(not hidden.any(), "`hidden` is not zero before the first step", usually)
+    require(hidden is not None and not hidden.any(), "`hidden` is not zero before the first step", usually)
     subject = examine(build)
     x = subject.inputs(3, 20)
     for calls in ((1,), (-1,), (20,)):

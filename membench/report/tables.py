@@ -8,7 +8,7 @@ import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import cells, median_time, num_solved, solved_of, tidy
+from membench.report.frame import cells, median_time, num_solved, tidy
 from membench.report.looks import display_name
 from membench.stats import MedianTime
 
@@ -36,8 +36,8 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
         row = {"Memory": display_name(str(architecture))}
         for horizon in horizons:
             here = runs.loc[runs.horizon == horizon]
-            mean = text.share(here.counted_success.mean())
-            row[f"Horizon {horizon}"] = f"{solved_of(here)}, {mean}" if len(here) else text.NOTHING
+            found = f"{text.share(here.counted_success.mean())} ({num_solved(here)}/{len(here)})"
+            row[f"Horizon {horizon}"] = found if len(here) else text.NOTHING
         row["Parameters"] = text.count(runs.parameters.median())
         speed = runs.steps_per_second[runs.horizon == horizons[-1]].median()
         row[f"Steps/s at {horizons[-1]}"] = text.rounded(speed)
