@@ -122,7 +122,8 @@ def run(
 ) -> None:
     """Run a suite and write its records, tables, plots and report.
 
-    Runs that the results folder holds already are not done again: the same command goes on where it stopped.
+    Runs that the results folder holds already are not done again, unless they failed: the same command goes
+    on where it stopped.
     """
     from membench.execute import available_cores, check_runnable
     from membench.plan import Plan, read_plan, write_plan
@@ -153,7 +154,8 @@ def run(
         configs=configs,
     )
     write_plan(results, plan.extended(read_plan(results)))
-    present = [] if refresh else plan.planned(read_records(results)[0])
+    there = [] if refresh else plan.planned(read_records(results)[0])
+    present = [record for record in there if record.status != "failed"]
     finished = _carry_out(plan.missing(present), results, num_jobs or available_cores(), len(present))
     _show_report(results, as_json=as_json)
     if any(record.status == "failed" for record in finished):

@@ -244,6 +244,8 @@ def test_a_run_that_crashes_is_recorded_and_the_others_go_on(suite, tmp_path):
         assert (record.status == "failed") == (architecture == "dying_memory:Dying")
     assert "its process ended" in (records["dying_memory:Dying", 1].error or "")
     assert done.returncode == 1
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "2 runs are there already, 2 to do" in again.stderr  # only what failed is tried again
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
