@@ -1,13 +1,18 @@
 """Reports: every run counts, nothing is hidden, names are text, and the same records give the same files."""
 
+import subprocess
+import sys
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from membench import stats
 from membench.config import RunConfig, TaskConfig
-from membench.records import CurvePoint, RunRecord, Status
-from membench.report import ReportHeading, write_report
+from membench.errors import InputError
+from membench.records import CurvePoint, RunRecord, Status, to_frame
+from membench.report import ReportHeading, headline_table, write_report
+from membench.report.looks import looks
 
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
 HEADING = ReportHeading(
@@ -32,6 +37,7 @@ def make_record(
     config = RunConfig(architecture=architecture, task=TaskConfig(horizon=horizon), seed=seed)
     learned = success if success is not None else 0.25
     curve = [make_point(at, 0.25 + (learned - 0.25) * at / steps) for at in range(2_000, steps + 1, 2_000)]
+    identity: dict[str, Any] = {"run_id": config.run_id}
     ran = {
         "success": success,
         "steps": steps,
@@ -47,7 +53,6 @@ def make_record(
         "versions": {"membench": "0.1.0", "python": "3.11.7"},
     }
     return RunRecord(
-        run_id=config.run_id,
         architecture=architecture,
         task="CueMemory-v0",
         horizon=horizon,
@@ -56,7 +61,7 @@ def make_record(
         recall_gap=horizon + 1,
         chance=0.25,
         config=config,
-        **(ran if status != "failed" else {}) | fields,
+        **identity | (ran if status != "failed" else {}) | fields,
     )
 
 
@@ -185,15 +190,65 @@ def test_a_name_is_text_and_nothing_else(name, tmp_path):
     assert len({line.replace("\\|", "").count("|") for line in rows[:4]}) == 1
 
 
-def test_stats_by_hand():
-    assert stats.interquartile_mean([0, 1, 2, 100]) == 1.5
-    assert stats.bootstrap_interval([1.0, 2.0, 3.0, 4.0]) is None
-    assert stats.bootstrap_interval([1.0] * 9) is None
-    low, high = stats.bootstrap_interval(list(range(101)))
-    # The normal approximation: 50 -+ 1.96 x 29.2 / sqrt(101).
-    assert low == pytest.approx(44.3, abs=0.5) and high == pytest.approx(55.7, abs=0.5)
-    nan, inf = np.nan, np.inf
-    assert stats.median_time([3, 1, 2], [3, 1, 2]) == (2, False)
-    assert stats.median_time([3, nan, 2], [3, 9, 2]) == (3, False)
-    assert stats.median_time([nan, nan, 2], [9, 7, 2]) == (7, True)
-    assert stats.median_time([nan, nan, 2], [inf, inf, 2]) == (inf, False)
+def test_runs_of_mixed_settings_are_pointed_out(tmp_path):
+    twice = [make_record(run_id="one"), make_record(run_id="two")]
+    assert "Mixed settings" in write(tmp_path, twice)[1]
+    assert "Mixed settings" not in write(tmp_path, twice[:1])[1]
+
+
+def test_a_comparison_measures_at_the_longest_horizon_of_the_pair(tmp_path):
+    write(
+        tmp_path,
+        [
+            make_record("gru_pmm", 5, steps_per_second=9_000.0),
+            make_record("gru_pmm", 20, status="unsolved", success=0.5, steps_per_second=3_400.0),
+            make_record("transformer", 5),
+            make_record("gru", 100),
+        ],
+    )
+    table = pd.read_csv(tmp_path / "tables" / "gru_pmm_vs_transformer.csv").set_index("Feature")
+    assert list(table.index) == ["Memory", "Complexity", "Long sequences", "Training speed", "Parameters"]
+    assert table.loc["Training speed", "GRU+PMM: measured"] == "3.4k steps/s at horizon 20"
+    assert table.loc["Long sequences", "GRU+PMM: measured"] == "0/1 solved, success 0.50 at horizon 20"
+    assert table.loc["Long sequences", "Transformer: measured"] == "not run at horizon 20"
+    assert table.loc["Parameters", "Transformer: measured"] == "12,345"
+    assert "stated" in table.loc["Complexity", "GRU+PMM: measured"]
+
+
+def test_headline_counts_what_is_there():
+    records = [
+        make_record(seed=0, steps_per_second=11_400.0),
+        make_record(seed=1, status="unsolved", success=0.5, steps_per_second=11_400.0),
+        make_record("mamba", 20, steps_per_second=1_900.0),
+    ]
+    table = headline_table(to_frame(records)).set_index("Memory")
+    assert table.loc["GRU", "Horizon 10"] == "0.75 (1/2)"
+    assert table.loc["GRU", "Horizon 20"] == table.loc["GRU", "Steps/s at 20"] == "—"
+    assert table.loc["Mamba", "Steps/s at 20"] == "1.9k"
+    assert headline_table(to_frame([])).empty
+
+
+def test_a_name_is_text_in_pictures_too(tmp_path):
+    files, _ = write(tmp_path, [make_record("<script>$x$:_Y"), make_record("_z:漢字")])
+    assert all(b"<script" not in plot.read_bytes() for plot in files.plots if plot.suffix == ".svg")
+
+
+def test_every_architecture_has_a_look_of_its_own():
+    names = [*FIVE, *(f"my.module:Memory{number}" for number in range(12))]
+    found = looks(names)
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(names)
+    assert found["gru"] == looks(["gru"])["gru"]
+    assert {look.colour for name, look in found.items() if name in FIVE}.isdisjoint(
+        look.colour for name, look in found.items() if name not in FIVE
+    )
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
+    (tmp_path / "tables").write_text("in the way")
+    with pytest.raises(InputError, match="cannot write the report there"):
+        write(tmp_path, [make_record()])
+
+
+def test_reports_need_no_torch():
+    code = "import sys, membench.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -50,7 +50,6 @@ def write_report(
         InputError: if the folder cannot be written to.
     """
     frame = tidy(to_frame(records).assign(device=[record.config.device for record in records]))
-    complaints = [*complaints, *mixed_settings(frame)]
     by_name = all_tables(frame)
     try:
         table_files = [file for name, table in by_name.items() for file in _write_table(results, name, table)]
@@ -74,16 +73,6 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         "lost": tables.runs_table(frame.loc[is_lost(frame)]),
         **comparison_tables(frame),
     }
-
-
-def mixed_settings(frame: pd.DataFrame) -> list[str]:
-    """Return a warning if two runs share memory, horizon and seed: they differ in what no table shows."""
-    num_repeated = int(frame.duplicated(["architecture", "task", "horizon", "seed"]).sum())
-    if not num_repeated:
-        return []
-    return [
-        f"{num_repeated} runs repeat another's memory, horizon and seed with other settings; all are counted"
-    ]
 
 
 def _write_table(results: Path, name: str, table: Table) -> list[Path]:

@@ -74,7 +74,7 @@ def _times_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
         places = axis.spread(cell.architecture, cell.horizon, len(cell.runs))
         bounds = censored_at(cell.runs, unit).where(times.isna())
         axes.plot(places, times, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
-        axes.plot(places, bounds, look.marker, color=look.colour, markerfacecolor="none")
+        axes.plot(places, bounds, look.marker, color=look.colour, markerfacecolor="none", markeredgewidth=0.8)
         never = places[np.isinf(bounds)]
         axes.plot(never, np.full(len(never), 0.98), "x", color="black", transform=axes.get_xaxis_transform())
         median = median_time(cell.runs, "solved", unit)
@@ -94,6 +94,9 @@ def _times_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
 def _time_axis(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.margins(y=0.1)  # room for the crosses at the upper edge
+    low, high = axes.get_ylim()
+    widening = max(1.0, (5 * low / high) ** 0.5)  # a factor of 5 holds two ticks at least
+    axes.set_ylim(low / widening, high * widening)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     large_numbers(axes.yaxis)
@@ -147,12 +150,15 @@ def cost_figure(frame: pd.DataFrame) -> Figure:
         _bar(speed, place, runs.steps_per_second[runs.horizon == longest].dropna(), look)
         _bar(parameters, place, runs.parameters.dropna(), look)
     speed.set_yticks(range(len(found)), [look.name for look in found.values()])
-    speed.invert_yaxis()
+    speed.set_ylim(len(found) - 0.4, -0.6)  # the first on top
     speed.set_xlabel(f"training steps per second at horizon {longest}")
     parameters.set_xlabel("trainable parameters")
     for axes in (speed, parameters):
         axes.grid(visible=False)
         axes.tick_params(axis="y", length=0)
+        if not axes.has_data():
+            axes.set_xticks([])
+            continue
         axes.margins(x=0.18)  # room for the numbers at the bars' ends
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -162,8 +168,10 @@ def cost_figure(frame: pd.DataFrame) -> Figure:
 
 def _bar(axes: Axes, place: int, values: pd.Series, look: Look) -> None:
     """Draw the median as a bar and as a number, and each value as a stroke where they differ."""
-    label, end = ("not measured", 0.0) if values.empty else (text.rounded(values.median()), values.max())
-    axes.barh(place, 0.0 if values.empty else values.median(), height=0.62, color=look.colour, alpha=0.8)
+    label, end = "not measured", 0.0
+    if len(values):
+        label, end = text.rounded(values.median()), values.max()
+        axes.barh(place, values.median(), height=0.62, color=look.colour, alpha=0.8)
     if len(set(values)) > 1:
         axes.plot(values, np.full(len(values), place), "|", color="black", markersize=6)
     axes.annotate(label, (end, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
@@ -172,7 +180,9 @@ def _bar(axes: Axes, place: int, values: pd.Series, look: Look) -> None:
 def _join(axes: Axes, points: dict[str, list[tuple[float, float]]], found: dict[str, Look]) -> None:
     """Mark one value per cell with a dash and join each architecture's by a line, with gaps at NaN."""
     for name, places in points.items():
-        axes.plot(*zip(*places, strict=True), "_-", color=found[name].colour, markersize=9)
+        axes.plot(
+            *zip(*places, strict=True), "_-", color=found[name].colour, markersize=8, linewidth=1, zorder=1
+        )
 
 
 def _cross_out(axes: Axes, places: ArrayLike, values: ArrayLike, lost: ArrayLike) -> None:

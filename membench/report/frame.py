@@ -13,19 +13,9 @@ from membench import stats
 from membench.report.looks import in_order
 from membench.stats import MedianTime
 
-NUMBERS = [
-    "success",
-    "train_success",
-    "steps_to_solved",
-    "seconds_to_solved",
-    "steps_to_sampled_95",
-    "seconds_to_sampled_95",
-    "steps_per_second",
-    "peak_memory_bytes",
-    "state_bytes",
-    "parameters",
-]
-"""Columns of numbers that can be missing."""
+WHOLE_NUMBERS = ["steps_to_solved", "steps_to_sampled_95", "peak_memory_bytes", "state_bytes", "parameters"]
+FRACTIONS = ["success", "train_success", "seconds_to_solved", "seconds_to_sampled_95", "steps_per_second"]
+"""Columns of numbers that can be missing; NaN then, so that both kinds are floats in a tidy frame."""
 
 
 class Cell(NamedTuple):
@@ -46,7 +36,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
     Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured.
     """
-    frame = frame.assign(**{name: frame[name].astype(float) for name in NUMBERS})
+    frame = frame.assign(**{name: frame[name].astype(float) for name in WHOLE_NUMBERS + FRACTIONS})
     frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
     places = {name: place for place, name in enumerate(in_order(frame.architecture))}
     frame["place"] = frame.architecture.map(places)

@@ -58,9 +58,15 @@ def page(
         tables=tables,
         missing=missing,
         complaints=complaints,
+        num_repeated=_num_repeated(records),
         machines=_distinct([record.machine for record in records], ("processor", "cores", "system")),
         versions=_distinct([record.versions for record in records], ("membench", "python", "torch", "numpy")),
     )
+
+
+def _num_repeated(records: list[RunRecord]) -> int:
+    """Return how many runs differ from another in nothing that a table shows."""
+    return len(records) - len({(record.architecture, record.horizon, record.seed) for record in records})
 
 
 def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:

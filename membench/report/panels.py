@@ -36,6 +36,7 @@ STYLE = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.wspace": 0.06,
     "savefig.dpi": 200,
     "svg.hashsalt": "membench",  # else element names in an SVG are random
 }
@@ -73,7 +74,7 @@ class HorizonAxis:
         places = list(self.centres.values())
         axes.set_xticks(places, [str(horizon) for horizon in self.horizons])
         axes.tick_params(axis="x", length=0)
-        margin = len(self.offsets) * self.slot * 0.6
+        margin = 0.65 * len(self.offsets) * self.slot
         axes.set_xlim(places[0] - margin, places[-1] + margin)
         for left, right in pairwise(places):
             axes.axvline((left + right) / 2, color="#E4E4E4", linewidth=0.6, zorder=0)

@@ -8,9 +8,9 @@ import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import cells, median_time, num_solved, tidy
+from membench.report.frame import WHOLE_NUMBERS, cells, median_time, num_solved, tidy
 from membench.report.looks import display_name
-from membench.stats import MedianTime
+from membench.stats import Interval, MedianTime
 
 MILESTONES = [(unit, milestone) for milestone in ("solved", "sampled_95") for unit in ("steps", "seconds")]
 
@@ -52,7 +52,7 @@ def success_table(frame: pd.DataFrame) -> Table:
         success = cell.runs.counted_success
         enough = len(success) >= stats.MIN_SEEDS_FOR_INTERVAL
         found = stats.bootstrap_interval(success.tolist())
-        intervals.append(_interval_or_why_not(success))
+        intervals.append(_interval_or_why_not(found, enough))
         rows.append(
             cell.key
             | {
@@ -115,19 +115,19 @@ def cost_table(frame: pd.DataFrame) -> Table:
 
 def runs_table(frame: pd.DataFrame) -> Table:
     """Return one row per run."""
-    values = frame.drop(columns=["curve"])
     shown = {
-        "Memory": values.architecture.map(display_name),
-        "Horizon": values.horizon.map(str),
-        "Seed": values.seed.map(str),
-        "Status": values.status,
-        "Success": values.success.map(text.share),
-        "Steps": values.steps.map(text.count),
-        "Steps to solved": values.steps_to_solved.map(text.count),
-        "Seconds": values.seconds.map(text.seconds),
-        "Steps/s": values.steps_per_second.map(text.rounded),
-        "Error": values.error.fillna(""),
+        "Memory": frame.architecture.map(display_name),
+        "Horizon": frame.horizon.map(str),
+        "Seed": frame.seed.map(str),
+        "Status": frame.status,
+        "Success": frame.success.map(text.share),
+        "Steps": frame.steps.map(text.count),
+        "Steps to solved": frame.steps_to_solved.map(text.count),
+        "Seconds": frame.seconds.map(text.seconds),
+        "Steps/s": frame.steps_per_second.map(text.rounded),
+        "Error": frame.error.fillna(""),
     }
+    values = frame.drop(columns="curve").astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     return Table(values, pd.DataFrame(shown, dtype=str))
 
 
@@ -144,8 +144,7 @@ def _shown_times(values: pd.DataFrame, name: str, unit: Callable[[float], str]) 
     return [text.time(MedianTime(*median), unit) for median in medians]
 
 
-def _interval_or_why_not(success: pd.Series) -> str:
-    if len(success) < stats.MIN_SEEDS_FOR_INTERVAL:
+def _interval_or_why_not(found: Interval | None, enough_seeds: bool) -> str:
+    if not enough_seeds:
         return f"fewer than {stats.MIN_SEEDS_FOR_INTERVAL} seeds"
-    found = stats.bootstrap_interval(success.tolist())
     return text.interval(found) if found else "all seeds equal"

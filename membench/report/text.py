@@ -43,9 +43,9 @@ def size(num_bytes: float) -> str:
     return rounded(num_bytes, (" B", " kB", " MB", " GB"))
 
 
-def interval(found: Interval | None) -> str:
+def interval(found: Interval) -> str:
     """Return an interval, as in 0.91–1.00."""
-    return NOTHING if found is None else f"{found.low:.2f}–{found.high:.2f}"
+    return f"{found.low:.2f}–{found.high:.2f}"
 
 
 def time(median: MedianTime, unit: Callable[[float], str] = count) -> str:
