@@ -424,7 +424,7 @@ def _train_with_display(config: "RunConfig", results: Path) -> "RunRecord":
     from membench.train import process_started
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),

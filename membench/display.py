@@ -75,7 +75,7 @@ class SuiteDisplay:
         for config in standing.running:
             note = standing.progress_of(config)
             table.add_row(
-                config.label,
+                Text(config.label),
                 f"{note['steps']:,} / {note['total_timesteps']:,}" if note else "starting",
                 *(
                     f"{note[key]:.2f}" if note.get(key) is not None else ""
