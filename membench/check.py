@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from membench.catalogue import build_memory, check_memory_options, memory_options
 from membench.config import Settings
-from membench.laws import LAWS, STEPS, Build, Law, LawBroken
+from membench.laws import HARNESS_LAWS, LAWS, STEPS, Build, Law, LawBroken
 from membench.memory import Memory
 
 TEST_SIZES = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_slots": 8, "slot_size": 6}
@@ -36,7 +36,7 @@ def check_architecture(name: str, options: Settings | None = None) -> list[LawRe
     """
     sizes = {key: value for key, value in TEST_SIZES.items() if key in memory_options(name)}
     build = _builder(name, sizes | check_memory_options(name, options or {}))
-    return [examine_law(law_name, law, build) for law_name, law in LAWS.items()]
+    return [examine_law(law_name, law, build) for law_name, law in (LAWS | HARNESS_LAWS).items()]
 
 
 def examine_law(name: str, law: Law, build: Build) -> LawResult:

@@ -137,7 +137,8 @@ def collect_stepping(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor)
     while running.any():
         step_noise = noise[:, len(steps)].to(agent.value_head.weight.device)
         actions, log_probs, values, state, _ = agent(observations, state, step_noise)
-        before = torch.as_tensor(observations)
+        # A copy: an environment may write its next observations into the same array.
+        before = torch.tensor(np.asarray(observations), dtype=torch.float32)
         observations, rewards, terminated, truncated, infos = envs.step(actions.cpu().numpy())
         asked = torch.as_tensor(infos.get("_correct", np.zeros(envs.num_envs, dtype=bool)))
         correct = torch.as_tensor(infos.get("correct", np.zeros(envs.num_envs, dtype=bool)))

@@ -1,4 +1,4 @@
-"""The laws that every memory obeys.
+"""The laws that every memory obeys, and those that the harness obeys with any memory in it.
 
 A law is a function that takes `build`, which returns a fresh memory each time it is called, and raises
 `LawBroken` with the smallest failing case and what such a failure usually means. Laws state a property and
@@ -8,19 +8,20 @@ try it on inputs of several kinds; they know nothing of any architecture. `membe
 from collections.abc import Callable
 from typing import TypeAlias
 
+from membench.laws.calls import determinism, purity
 from membench.laws.gradients import gradient_reach
-from membench.laws.numerics import device_cleanliness, finite, save_and_load
-from membench.laws.subject import STEPS, Build, LawBroken
-from membench.laws.values import (
-    causality,
-    determinism,
-    purity,
-    row_independence,
-    segmentation,
-    state_shape,
+from membench.laws.harness import (
+    first_minibatch,
+    independent_episodes,
+    open_loop_equals_stepping,
+    padded_rows,
+    padding_is_silent,
 )
+from membench.laws.numerics import device_cleanliness, finite, save_and_load, state_shape
+from membench.laws.subject import STEPS, Build, LawBroken
+from membench.laws.values import causality, row_independence, segmentation
 
-__all__ = ["LAWS", "STEPS", "Build", "Law", "LawBroken"]
+__all__ = ["HARNESS_LAWS", "LAWS", "STEPS", "Build", "Law", "LawBroken"]
 
 Law: TypeAlias = Callable[[Build], None]
 
@@ -35,4 +36,12 @@ LAWS: dict[str, Law] = {
     "device cleanliness": device_cleanliness,
     "dtype": finite,
     "save and load": save_and_load,
+}
+
+HARNESS_LAWS: dict[str, Law] = {
+    "padded rows": padded_rows,
+    "padding is silent": padding_is_silent,
+    "independent episodes": independent_episodes,
+    "first minibatch": first_minibatch,
+    "open loop equals stepping": open_loop_equals_stepping,
 }

@@ -1,37 +1,137 @@
-"""The law on gradients: they reach the first step, through however many calls."""
+"""Laws about gradients: how far back they reach, through which calls, and whether they are the right ones."""
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from membench.laws.subject import Build, Subject, examine, require, require_same, run
+from membench.laws.subject import (
+    ROWS,
+    Build,
+    LawBroken,
+    Subject,
+    examine,
+    name_calls,
+    require,
+    require_same,
+    run,
+)
 
-SPAN = 24
-"""Steps between the input that is asked about and the output."""
+REACH = 40
+"""Steps that gradients are followed over; it crosses the edge of a block of 32."""
 
 
 def gradient_reach(build: Build) -> None:
-    """The last output depends on the first input, with the same gradient in one call and in several.
+    """Outputs depend on the first input through any calls, and gradients say how.
 
-    A memory that declares `remembers = False` must not depend on it at all.
+    A class with `remembers = False` must not depend on it at all.
     """
     subject = examine(build)
-    whole = _gradients(subject, (SPAN,))
-    reach = float(whole[:, 0].abs().max())
     if not subject.memory.remembers:
-        require(reach == 0, f"the last output depends on the first input ({reach:.1e})", "a memory after all")
+        _remembers_nothing(subject)
         return
-    usually = "a detached state, or a state that later outputs ignore"
-    require(reach > 0, f"the last of {SPAN} outputs does not depend on the first input", usually)
-    for calls in ((SPAN // 2, SPAN // 2), (-SPAN,)):
-        case = f"gradient of the last output, {len(calls)} calls"
-        require_same(_gradients(subject, calls), whole, 10 * subject.tolerance, case, usually)
+    for num_steps in (2, REACH):
+        for calls in ([num_steps], [-num_steps], [1, num_steps - 1]):
+            _reaches_the_first_step(subject, num_steps, calls)
+    for calls in ([1, REACH - 1], [REACH - 3, -3], [-REACH], [7, 26, 7]):
+        _gradients_agree(subject, calls)
+    if subject.dtype == torch.float64:
+        _agrees_with_finite_differences(subject)
 
 
-def _gradients(subject: Subject, calls: tuple[int, ...]) -> Tensor:
-    memory = subject.memory
-    x = subject.inputs(1, SPAN).requires_grad_()
-    y, _ = run(memory, x, memory.initial_state(1), calls)
-    # An uneven weighting, for the plain sum of a normalised output has no gradient.
-    weights = torch.linspace(-1, 1, y.shape[-1], dtype=y.dtype)
-    (gradient,) = torch.autograd.grad((y[:, -1] * weights).sum(), x)
-    return gradient
+def _remembers_nothing(subject: Subject) -> None:
+    x = subject.inputs(ROWS, 5).requires_grad_()
+    y, _ = run(subject.memory, x, subject.memory.initial_state(ROWS), [2, -3])
+    (gradient,) = torch.autograd.grad(y[:, -1].square().sum(), x)
+    changed = torch.cat([x.detach()[:, :-1] + 1, x.detach()[:, -1:]], dim=1)
+    y_changed, _ = run(subject.memory, changed, subject.memory.initial_state(ROWS), [2, -3])
+    depends = bool(gradient[:, :-1].any()) or not torch.equal(y[:, -1], y_changed[:, -1])
+    usually = "the class remembers after all: drop `remembers = False`"
+    require(not depends, "the output at step 4 depends on earlier inputs", usually)
+
+
+def _reaches_the_first_step(subject: Subject, num_steps: int, calls: Sequence[int]) -> None:
+    x = subject.inputs(ROWS, num_steps).requires_grad_()
+    y, _ = run(subject.memory, x, subject.memory.initial_state(ROWS), calls)
+    usually = (
+        "a state that is detached or rebuilt under no_grad, a step that starts from the initial state, or a "
+        "window that is shorter than the episode; a memoryless baseline declares `remembers = False`"
+    )
+    case = f"the output at step {num_steps - 1} has no gradient at the input of step 0, {name_calls(calls)}"
+    require(y.requires_grad, case, usually)
+    weights = torch.randn(y[:, -1].shape, generator=torch.Generator().manual_seed(6)).to(y)
+    (gradient,) = torch.autograd.grad((y[:, -1] * weights).sum(), x, allow_unused=True)
+    require(gradient is not None and bool((gradient[:, 0] != 0).any()), case, usually)
+
+
+def _gradients_agree(subject: Subject, calls: Sequence[int]) -> None:
+    """Gradients through several calls are those through a single one."""
+    case = f"{name_calls(calls)}, against one forward over {REACH} steps"
+    usually = "part of the state is detached between calls, or `step` computes under no_grad"
+    got, expected = _gradients(subject, calls), _gradients(subject, [REACH])
+    for name, gradient in expected.items():
+        # A parameter's gradient sums over rows and steps, so it may be off by that much more.
+        require_same(
+            got[name].flatten(),
+            gradient.flatten(),
+            10 * subject.tolerance,
+            f"gradient of {name}, {case}",
+            usually,
+        )
+
+
+def _gradients(subject: Subject, calls: Sequence[int], x: Tensor | None = None) -> dict[str, Tensor]:
+    """Return the gradients of a weighted sum of all outputs with respect to x and the parameters."""
+    x = (subject.inputs(ROWS, REACH) if x is None else x).detach().requires_grad_()
+    sources = {"the input x": x} | _trainable(subject)
+    loss = _weighted_sum(subject, x, calls)
+    gradients = torch.autograd.grad(loss, list(sources.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(sources, gradients, strict=True))
+
+
+def _trainable(subject: Subject) -> dict[str, Tensor]:
+    parameters = subject.memory.named_parameters()
+    return {f"the parameter {name!r}": p for name, p in parameters if p.requires_grad}
+
+
+def _weighted_sum(subject: Subject, x: Tensor, calls: Sequence[int]) -> Tensor:
+    y, _ = run(subject.memory, x, subject.memory.initial_state(ROWS), calls)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    return (y * weights.to(y.dtype)).sum() / math.sqrt(y.numel())
+
+
+def _agrees_with_finite_differences(subject: Subject) -> None:
+    """The gradient along a random direction is what a small move in this direction shows.
+
+    This finds what comparing calls with one another cannot: a gradient that is cut at every step alike.
+    """
+    random = torch.Generator().manual_seed(7)
+    # No silence here: a norm bends so sharply at zero that no small move follows its slope.
+    x = torch.randn(ROWS, REACH, subject.memory.input_size, generator=random, dtype=subject.dtype)
+    gradients = _gradients(subject, [REACH], x)
+    for name, source in ({"the input x": x} | _trainable(subject)).items():
+        direction = torch.randn(source.shape, generator=random, dtype=torch.float64)
+        expected = _slope(subject, x, source.detach(), direction)
+        got = float((gradients[name] * direction).sum())
+        # Relative to the gradient's own size: along a direction it may be small by chance.
+        scale = float(gradients[name].norm()) + abs(expected) + 1e-6
+        if not abs(got - expected) <= 1e-4 * scale:
+            raise LawBroken(
+                f"gradient of {name} over {REACH} steps: {got:.6g} along a random direction, where a finite "
+                f"difference gives {expected:.6g}",
+                "part of the state or of the initial state is detached, computed under no_grad or through "
+                ".data, or a backward pass of one's own is wrong",
+            )
+
+
+@torch.no_grad()
+def _slope(subject: Subject, x: Tensor, source: Tensor, direction: Tensor, move: float = 1e-6) -> float:
+    """Return the central difference of the weighted sum of outputs when `source` moves along `direction`."""
+    values = source.clone()
+    sums = []
+    for sign in (1, -1):
+        source.copy_(values + sign * move * direction)
+        sums.append(float(_weighted_sum(subject, x, [REACH])))
+    source.copy_(values)
+    return (sums[0] - sums[1]) / (2 * move)

@@ -139,6 +139,11 @@ def name_calls(calls: Sequence[int]) -> str:
     return ", then ".join(f"forward over {call}" if call > 0 else f"{-call} times step" for call in calls)
 
 
+def name_mode(recording: bool) -> str:
+    """Return a text for people."""
+    return "gradients recorded" if recording else "gradients not recorded"
+
+
 def leaves(state: Any, path: str = "state") -> dict[str, Tensor]:
     """Return path -> tensor of a nested state.
 
