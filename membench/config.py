@@ -33,7 +33,13 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     num_cues: Annotated[int, Meta(ge=2, le=10_000)] = 4
     """Different cues; chance is 1 / num_cues."""
     num_items: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    """Cues shown one after another, to be answered in order."""
+    """Cues shown one after another; in `AssociativeRecall-v0`, key-value pairs."""
+    query_flag: bool = False
+    """Flag the query by a feature of its own even where the task does not need it."""
+    observation_noise: NonNegativeFloat = 0.0
+    """Standard deviation of Gaussian noise on every feature of every delay step."""
+    reveal_cue: bool = False
+    """Show the right answer at the query: privileged, the ceiling of whatever surrounds the memory."""
     reward_correct: float = 1.0
     reward_wrong: float = 0.0
 

@@ -10,6 +10,7 @@ import gymnasium
 import msgspec
 
 from membench.config import TaskConfig, explain
+from membench.envs.associative_recall import AssociativeRecall
 from membench.envs.cue_memory import CueMemory
 from membench.envs.episodes import NO_QUESTION, Episodes, Task
 from membench.envs.gym import TaskEnv, TaskVectorEnv
@@ -17,7 +18,7 @@ from membench.errors import InputError, unknown_name
 
 __all__ = ["NO_QUESTION", "TASKS", "Episodes", "Task", "TaskEnv", "TaskVectorEnv", "make_task"]
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (CueMemory,)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (CueMemory, AssociativeRecall)}
 
 
 def make_task(config: TaskConfig) -> Task:

@@ -9,7 +9,7 @@ order: length horizon + 2 K. A last feature then flags the K query steps.
 import numpy as np
 
 from membench.config import TaskConfig
-from membench.envs.episodes import NO_QUESTION, Episodes, Task
+from membench.envs.episodes import Episodes, Task
 
 
 class CueMemory(Task):
@@ -20,19 +20,21 @@ class CueMemory(Task):
     def __init__(self, config: TaskConfig):
         super().__init__(config)
         self.num_actions = config.num_cues
-        self.has_query_flag = config.num_items > 1
+        self.has_query_flag = config.query_flag or config.num_items > 1
         self.observation_size = config.num_cues + self.has_query_flag
+        self.num_questions = config.num_items
         self.max_episode_steps = config.horizon + 2 * config.num_items
         self.recall_gap = config.horizon + config.num_items
 
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes whose cues are uniform and independent."""
-        num_items, length = self.config.num_items, self.max_episode_steps
-        cues = random.integers(self.config.num_cues, size=(num_episodes, num_items))
-        observations = np.zeros((num_episodes, length, self.observation_size), dtype=np.float32)
+        num_items, num_cues = self.config.num_items, self.config.num_cues
+        cues = random.integers(num_cues, size=(num_episodes, num_items))
+        observations = self.silence(random, num_episodes)
         np.put_along_axis(observations[:, :num_items], cues[..., None], 1.0, axis=2)
+        queries = observations[:, -num_items:]
         if self.has_query_flag:
-            observations[:, -num_items:, -1] = 1.0
-        targets = np.full((num_episodes, length), NO_QUESTION)
-        targets[:, -num_items:] = cues
-        return Episodes(observations, targets, np.full(num_episodes, length))
+            queries[..., -1] = 1.0
+        if self.config.reveal_cue:
+            np.put_along_axis(queries, cues[..., None], 1.0, axis=2)
+        return self.episodes(observations, cues)

@@ -42,13 +42,15 @@ class Task(ABC):
         config: what the task was built from.
         observation_size: features per observation.
         num_actions: possible answers.
+        num_questions: questions per episode, its last steps.
         max_episode_steps: the longest episode's length.
-        recall_gap: steps between seeing a cue and having to answer it.
+        recall_gap: steps between seeing a cue and having to answer it, the longest where it varies.
     """
 
     name: ClassVar[str]
     observation_size: int
     num_actions: int
+    num_questions: int
     max_episode_steps: int
     recall_gap: int
 
@@ -63,6 +65,22 @@ class Task(ABC):
     @abstractmethod
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes."""
+
+    def silence(self, random: np.random.Generator, num_episodes: int) -> np.ndarray:
+        """Return observations [b t i] float32 of nothing but the delay's noise, where there is any."""
+        shape = (num_episodes, self.max_episode_steps, self.observation_size)
+        observations = np.zeros(shape, dtype=np.float32)
+        if self.config.observation_noise:
+            delay = observations[:, self.config.num_items : -self.num_questions]
+            delay += self.config.observation_noise * random.standard_normal(delay.shape, dtype=np.float32)
+        return observations
+
+    def episodes(self, observations: np.ndarray, answers: np.ndarray) -> Episodes:
+        """Return full-length episodes [b t i] whose last steps ask for `answers` [b question]."""
+        num_episodes, length, _ = observations.shape
+        targets = np.full((num_episodes, length), NO_QUESTION)
+        targets[:, -self.num_questions :] = answers
+        return Episodes(observations, targets, np.full(num_episodes, length))
 
     def reward(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the float32 reward of integer `answers` to `targets` of the same shape."""

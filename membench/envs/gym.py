@@ -14,7 +14,8 @@ from membench.errors import InputError
 
 def observation_space(task: Task) -> spaces.Box:
     """Return the space of one observation."""
-    return spaces.Box(0.0, 1.0, (task.observation_size,), np.float32)
+    low, high = (-np.inf, np.inf) if task.config.observation_noise else (0.0, 1.0)
+    return spaces.Box(low, high, (task.observation_size,), np.float32)
 
 
 def action_space(task: Task, discrete: bool) -> spaces.Space:

@@ -1,0 +1,44 @@
+"""Associative recall: see key-value pairs, wait, and say which value belonged to one of the keys.
+
+Source: Graves et al. 2014, arXiv 1410.5401, section 4.3, in the form with single-step items of Ba et al. 2016,
+arXiv 1610.06258, section 4.1. `num_items` pairs are shown one per step, key and value each one-hot, every
+key once and in random order, the values uniform among `num_cues` and independent. `horizon` zero steps
+follow, then one step shows a key and the query flag: length num_items + horizon + 1. Unlike cue memory, it
+cannot be solved by a memory that merely accumulates: which value is wanted is known only at the query.
+"""
+
+import numpy as np
+
+from membench.config import TaskConfig
+from membench.envs.episodes import Episodes, Task
+
+
+class AssociativeRecall(Task):
+    """Show `num_items` key-value pairs, wait `horizon` steps, show one key and ask for its value."""
+
+    name = "AssociativeRecall-v0"
+
+    def __init__(self, config: TaskConfig):
+        super().__init__(config)
+        self.num_actions = config.num_cues
+        self.observation_size = config.num_items + config.num_cues + 1
+        self.num_questions = 1
+        self.max_episode_steps = config.num_items + config.horizon + 1
+        self.recall_gap = config.horizon + config.num_items
+
+    def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
+        """Draw episodes whose order of keys, values and asked key are uniform and independent."""
+        num_pairs, num_values = self.config.num_items, self.config.num_cues
+        keys = random.permuted(np.tile(np.arange(num_pairs), (num_episodes, 1)), axis=1)
+        values = random.integers(num_values, size=(num_episodes, num_pairs))
+        asked = random.integers(num_pairs, size=(num_episodes, 1))
+        target = np.take_along_axis(values, asked, axis=1)
+        observations = self.silence(random, num_episodes)
+        pairs, query = observations[:, :num_pairs], observations[:, -1]
+        np.put_along_axis(pairs, keys[..., None], 1.0, axis=2)
+        np.put_along_axis(pairs, num_pairs + values[..., None], 1.0, axis=2)
+        np.put_along_axis(query, np.take_along_axis(keys, asked, axis=1), 1.0, axis=1)
+        query[:, -1] = 1.0
+        if self.config.reveal_cue:
+            np.put_along_axis(query, num_pairs + target, 1.0, axis=1)
+        return self.episodes(observations, target)
