@@ -69,7 +69,9 @@ class LSTM(Memory):
         """Run every layer over x [b t i]; the output is the last layer's hidden state."""
         hidden = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1).contiguous()
         cell = state["cell"].transpose(0, 1).contiguous()
-        y, (hidden, cell) = self.lstm(x, (hidden, cell))
+        # oneDNN's LSTM has no bfloat16 on processors without AVX-512: autocast leaves it alone there.
+        with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu") and has_bfloat16()):
+            y, (hidden, cell) = self.lstm(x, (hidden, cell))
         if trace is not None:
             trace.record("hidden", y)
         return y, {
@@ -77,3 +79,8 @@ class LSTM(Memory):
             "lower": hidden[:-1].transpose(0, 1),
             "cell": cell.transpose(0, 1),
         }
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor can run oneDNN's kernels in bfloat16."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -82,6 +82,12 @@ class Agent(nn.Module):
         latent, _ = self.memory(observations * self.observation_scale, self.initial_state(len(observations)))
         return self.policy_head(latent), self.value_head(latent).squeeze(-1)
 
+    def make_room_for(self, task: Task) -> None:
+        """Raise the context of a memory with a cache to the task's longest episode; no weight changes."""
+        context_length = getattr(self.memory, "context_length", None)
+        if context_length is not None:
+            self.memory.context_length = max(context_length, context_length_for(task))
+
     def get_attention_weights(self, obs: Any, state: State | None = None) -> Tensor:
         """Return where the memory would look at this step: heads x slots, [b head slot] for obs [b i].
 
@@ -115,9 +121,16 @@ def build_agent(config: RunConfig, task: Task) -> Agent:
     memory = build_memory(
         config.architecture,
         task.observation_size,
-        # One more than an episode: what follows the last step of a truncated one is valued too.
-        context_length=task.max_episode_steps + 1,
+        context_length=context_length_for(task),
         **config.memory,
     )
     head = CategoricalHead() if config.agent.head == "categorical" else GaussianHead(task.num_actions)
     return Agent(memory, head, task.num_actions, config.agent.observation_scale)
+
+
+def context_length_for(task: Task) -> int:
+    """Return the context that a cache needs for `task`.
+
+    One more than an episode: what follows the last step of a truncated one is valued too.
+    """
+    return task.max_episode_steps + 1

@@ -87,6 +87,13 @@ class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Fresh episodes after training that `success` is measured on."""
 
 
+class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of a curriculum: train at `horizon` for `timesteps`."""
+
+    horizon: NonNegativeInt
+    timesteps: PositiveInt
+
+
 class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that determines a run's result on a given machine."""
 
@@ -100,6 +107,11 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     evaluation: EvaluationConfig = EvaluationConfig()
     total_timesteps: PositiveInt = 150_000
     """Environment steps to train for at most, rounded up to whole rollouts."""
+    curriculum: list[Stage] = []
+    """Horizons to train at one after another, the last of them `task.horizon`; always examined at that one.
+    The stages' timesteps add up to `total_timesteps`."""
+    ladder: bool = False
+    """Begin at `task.horizon` and double it whenever it is solved, until the budget is spent."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     num_threads: Annotated[int, Meta(ge=1, le=1024)] = 1
@@ -113,6 +125,24 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if (self.ppo.entropy_start == 0) != (self.ppo.entropy_end == 0):
             raise ValueError(
                 "ppo.entropy_start and ppo.entropy_end: geometric annealing needs both positive or both zero"
+            )
+        if self.curriculum:
+            self._check_curriculum()
+        if self.ladder and self.task.horizon == 0:
+            raise ValueError("task.horizon 0: a ladder doubles it, so it must be at least 1")
+
+    def _check_curriculum(self) -> None:
+        if self.ladder:
+            raise ValueError("curriculum and ladder: must not both be set")
+        if self.curriculum[-1].horizon != self.task.horizon:
+            raise ValueError(
+                f"task.horizon {self.task.horizon}: must be the curriculum's last, "
+                f"{self.curriculum[-1].horizon}"
+            )
+        timesteps = sum(stage.timesteps for stage in self.curriculum)
+        if timesteps != self.total_timesteps:
+            raise ValueError(
+                f"total_timesteps {self.total_timesteps}: must be the sum over the curriculum, {timesteps}"
             )
 
     @property

@@ -60,8 +60,9 @@ class Memory(nn.Module, ABC):
 
     Built as `Class(input_size=..., **options)`; options are keyword-only, typed and have defaults. A
     memory has no reset code: the harness owns episode boundaries, and a row never crosses one. A class
-    with a cache takes the option `context_length`, the number of steps that its cache holds; the harness
-    sets it from the longest task that the weights will meet. It is never the size of a parameter.
+    with a cache takes the option `context_length`, the number of steps that its cache holds, and keeps it as
+    an attribute of that name; the harness sets both from the longest task that the weights meet, and may
+    raise the attribute on trained weights. It is never the size of a parameter.
     """
 
     remembers: ClassVar[bool] = True

@@ -4,7 +4,7 @@ Source: Schulman et al. 2017, arXiv 1707.06347; advantages: Schulman et al. 2016
 b episode, t step. Every mean is over real steps; padding changes neither loss nor gradient.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,15 @@ from membench.agent import Agent
 from membench.config import PPOConfig
 from membench.rollout import Rollout
 
+STEPS_PER_BACKWARD = 2**17
+"""Steps whose gradient is computed at once; bounds memory, changes no result beyond rounding."""
+
+EXPLODED = 1e10
+"""A loss or gradient norm from which nothing has ever come back."""
+
 
 class DivergenceError(ArithmeticError):
-    """A loss or gradient that is no longer finite; training cannot go on from here."""
+    """A loss or gradient that is no longer finite, or has exploded; training cannot go on from here."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +93,12 @@ def losses(
     config: PPOConfig,
     entropy_coefficient: float,
 ) -> Losses:
-    """Return the PPO losses of the agent as it is now on a minibatch of whole episodes."""
+    """Return the PPO losses of the agent as it is now on whole episodes, with normalised advantages [b t]."""
     mask = rollout.mask
     outputs, values = agent.evaluate(rollout.observations)
     log_ratio = (agent.head.log_prob(outputs, rollout.actions) - rollout.log_probs).masked_fill(~mask, 0)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
-    advantages = normalised(advantages, mask)
     policy = -masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)
     value = masked_mean((returns - values).square(), mask)
     entropy = masked_mean(agent.head.entropy(outputs), mask)
@@ -116,7 +121,7 @@ def update(
     """Improve the agent on one rollout: several epochs of minibatches of whole episodes.
 
     Raises:
-        DivergenceError: before a loss or gradient that is not finite would reach the weights.
+        DivergenceError: before a loss or gradient that is not finite or has exploded would reach the weights.
     """
     advantages = generalised_advantages(rollout, config.discount, config.gae_lambda)
     returns = advantages + rollout.values
@@ -124,25 +129,15 @@ def update(
     for _ in range(config.num_epochs):
         order = torch.randperm(len(advantages), generator=generator).to(advantages.device)
         for rows in order.tensor_split(config.num_minibatches):
-            minibatch = rollout.rows(rows)
-            length = minibatch.mask.shape[1]
-            loss = losses(
-                agent,
-                minibatch,
-                advantages[rows, :length],
-                returns[rows, :length],
-                config,
-                entropy_coefficient,
-            )
             optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
+            scalars = backward(agent, rollout, rows, advantages, returns, config, entropy_coefficient)
             grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), config.max_grad_norm)
-            scalars = [loss.policy, loss.value, loss.entropy, loss.kl, loss.clip_fraction, grad_norm]
-            measured.append(torch.stack(scalars).detach())
-            if not measured[-1].isfinite().all():
-                raise DivergenceError(f"loss {loss.total.item():.3g}, gradient norm {grad_norm.item():.3g}")
+            measured.append(torch.cat([scalars, grad_norm.unsqueeze(0)]))
+            if not (measured[-1].abs() < EXPLODED).all():
+                total, *_ = scalars.tolist()
+                raise DivergenceError(f"loss {total:.3g}, gradient norm {grad_norm.item():.3g}")
             optimizer.step()
-    policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
+    _, policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
     return UpdateStatistics(
         policy_loss=policy,
         value_loss=value,
@@ -152,6 +147,40 @@ def update(
         grad_norm=grad_norm,
         explained_variance=explained_variance(rollout, returns),
     )
+
+
+def backward(
+    agent: Agent,
+    rollout: Rollout,
+    rows: Tensor,
+    advantages: Tensor,
+    returns: Tensor,
+    config: PPOConfig,
+    entropy_coefficient: float,
+) -> Tensor:
+    """Add the gradient of the loss on the episodes `rows` of a rollout to the agent's.
+
+    Long episodes go through the memory a few at a time; every loss is a mean over steps, so the parts,
+    weighted by their steps, add up to the whole.
+
+    Returns:
+        The loss and its parts, in the order of `Losses`.
+    """
+    minibatch = rollout.rows(rows)
+    length = minibatch.mask.shape[1]
+    returns = returns[rows, :length]
+    advantages = normalised(advantages[rows, :length], minibatch.mask)
+    measured = torch.zeros(len(fields(Losses)), device=advantages.device)
+    for chunk in torch.arange(len(rows), device=rows.device).split(max(1, STEPS_PER_BACKWARD // length)):
+        part = minibatch.rows(chunk)
+        steps = slice(part.mask.shape[1])
+        loss = losses(
+            agent, part, advantages[chunk, steps], returns[chunk, steps], config, entropy_coefficient
+        )
+        share = part.num_steps / minibatch.num_steps
+        (share * loss.total).backward()
+        measured += share * torch.stack([getattr(loss, field.name).detach() for field in fields(Losses)])
+    return measured
 
 
 def explained_variance(rollout: Rollout, returns: Tensor) -> float:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from membench.config import RunConfig
 from membench.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["solved", "unsolved", "diverged", "failed"]
 
@@ -28,9 +28,11 @@ class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     steps: int
     """Training steps so far."""
     seconds: float
+    horizon: int
+    """The horizon trained at."""
     success: float
     """Greedy policy, fresh episodes."""
-    train_success: float
+    train_success: float | None
     """Sampled policy, latest training episodes."""
     learning_rate: float
     entropy: float
@@ -40,6 +42,15 @@ class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     explained_variance: float
 
 
+class Rung(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A horizon that a ladder run solved."""
+
+    horizon: int
+    steps: int
+    """Training steps so far, when it was solved."""
+    seconds: float
+
+
 class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a run came to. Times are in seconds from the start of the process that trained."""
 
@@ -47,6 +58,7 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     architecture: str
     task: str
     horizon: int
+    """Steps between the last cue and the first query; of a ladder, the last that was tried."""
     seed: int
     status: Status
     """`solved`: two evaluations in a row reached `evaluation.solved_at`. `diverged`: a loss or gradient was
@@ -54,13 +66,20 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     error: str | None = None
     """What ended a diverged or failed run."""
     recall_gap: int
-    """Steps between seeing a cue and having to answer it."""
+    """Steps between seeing a cue and having to answer it, in the task that `success` was measured on."""
     chance: float
     """Expected success without a memory."""
     success: float | None = None
     """Share of right answers of the greedy policy over fresh episodes drawn after training."""
+    sampled_success: float | None = None
+    """The same of the sampled policy, over as many fresh episodes."""
     train_success: float | None = None
-    """Share of right answers of the sampled policy over the last 320 training episodes."""
+    """Share of right answers of the sampled policy over the last 320 training episodes; of a ladder, what
+    `sampled_success` is."""
+    frontier: int | None = None
+    """The longest horizon that a ladder solved; `success` is measured there, with the weights of then."""
+    rungs: list[Rung] = []
+    """The horizons that a ladder solved, one after another."""
     steps: int = 0
     """Environment steps trained for."""
     evaluation_steps: int = 0
@@ -81,6 +100,9 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Trainable parameters per part, and their `total`."""
     state_bytes: int | None = None
     """Size of the state that one environment carries."""
+    flops_per_step: float | None = None
+    """Floating-point operations of the memory's matrix products per step, forward, over a whole episode; of a
+    ladder, at its first rung."""
     curve: list[CurvePoint] = []
     config: RunConfig
     versions: dict[str, str] = {}
@@ -189,15 +211,20 @@ def make_results_folder(results: Path) -> None:
 
 
 def to_frame(records: list[RunRecord]) -> pd.DataFrame:
-    """Return one row per run: the record's plain fields, `parameters` as its total, `curve` as a list."""
+    """Return one row per run: the record's plain fields, `parameters` as its total, and the lists."""
     columns = [
         field
         for field in RunRecord.__struct_fields__
-        if field not in ("config", "versions", "machine", "parameters", "curve")
+        if field not in ("config", "versions", "machine", "parameters", "curve", "rungs")
     ]
     rows: list[dict[str, Any]] = [
         {name: getattr(record, name) for name in columns}
-        | {"parameters": record.parameters.get("total"), "curve": record.curve}
+        | {
+            "parameters": record.parameters.get("total"),
+            "device": record.config.device,
+            "curve": record.curve,
+            "rungs": record.rungs,
+        }
         for record in records
     ]
-    return pd.DataFrame(rows, columns=[*columns, "parameters", "curve"])
+    return pd.DataFrame(rows, columns=[*columns, "parameters", "device", "curve", "rungs"])

@@ -16,8 +16,9 @@ from membench.agent import Agent
 from membench.envs import TaskVectorEnv
 from membench.errors import InputError
 
-ROWS_PER_FORWARD = 128
-"""Episodes run through the memory at once when no gradients are needed; bounds memory, changes no result."""
+STEPS_PER_FORWARD = 2**18
+"""Steps run through the memory at once when no gradients are needed; bounds memory, changes no result beyond
+rounding."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def collect_open_loop(agent: Agent, envs: TaskVectorEnv, *, seed: int, noise: Te
     episodes = envs.draw_episodes(seed)
     device = agent.value_head.weight.device
     observations = torch.from_numpy(episodes.observations).to(device)
-    chunks = [agent.evaluate(chunk) for chunk in observations.split(ROWS_PER_FORWARD)]
+    num_rows = max(1, STEPS_PER_FORWARD // observations.shape[1])
+    chunks = [agent.evaluate(chunk) for chunk in observations.split(num_rows)]
     outputs, values = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     actions = agent.head.sample(outputs, noise.to(device))
     answers = (actions if agent.head.discrete else actions.argmax(-1)).cpu().numpy()

@@ -69,6 +69,7 @@ def make_point(steps: int, success: float) -> CurvePoint:
     return CurvePoint(
         steps=steps,
         seconds=steps / 1000,
+        horizon=20,
         success=success,
         train_success=success,
         learning_rate=1e-3,

@@ -7,7 +7,8 @@ import torch
 from membench import ppo
 from membench.config import build_config, merge
 from membench.records import MEASURED_ON_THE_MACHINE, to_frame
-from membench.train import SuccessWindow, Training, load_agent, train
+from membench.train import load_agent, train
+from membench.training import SuccessWindow, Training
 
 SMALL = {
     "architecture": "gru",
@@ -79,7 +80,7 @@ def test_evaluations_come_at_fixed_steps_and_are_not_charged():
     expected = [-(-500 * n // rollout) * rollout for n in (1, 2, 3)] + [13 * rollout]
     assert [point.steps for point in record.curve] == expected
     assert record.steps == 13 * rollout
-    assert record.evaluation_steps == 5 * (4 * 128 + 100)
+    assert record.evaluation_steps == 5 * (4 * 128 + 2 * 100)
 
 
 def test_divergence_is_recorded_not_raised(monkeypatch):

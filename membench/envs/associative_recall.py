@@ -1,8 +1,8 @@
 """Associative recall: see key-value pairs, wait, and say which value belonged to one of the keys.
 
-Source: Graves et al. 2014, arXiv 1410.5401, section 4.3, in the form with single-step items of Ba et al. 2016,
-arXiv 1610.06258, section 4.1. `num_items` pairs are shown one per step, key and value each one-hot, every
-key once and in random order, the values uniform among `num_cues` and independent. `horizon` zero steps
+Source: Graves et al. 2014, arXiv 1410.5401, section 4.3, in the form with single-step items of Ba et al.
+2016, arXiv 1610.06258, section 4.1. `num_items` pairs are shown one per step, key and value each one-hot,
+every key once and in random order, the values uniform among `num_cues` and independent. `horizon` zero steps
 follow, then one step shows a key and the query flag: length num_items + horizon + 1. Unlike cue memory, it
 cannot be solved by a memory that merely accumulates: which value is wanted is known only at the query.
 """

@@ -1,6 +1,7 @@
 """Laws about shapes, types, devices and storage."""
 
 import io
+import warnings
 from typing import Any
 
 import torch
@@ -150,7 +151,9 @@ def _is_finite(memory: Memory, x: Tensor, calls: list[int], precision: torch.dty
     case = f"{inputs}, {name_calls(calls)}, {precision}"
     memory.zero_grad()
     first = memory.initial_state(ROWS)
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32), warnings.catch_warnings():
+        # PyTorch says once per process that a norm was not fused; that is about speed.
+        warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
         y, state = run(memory, x, first, calls)
     y.float().square().mean().backward()
     started = leaves(first)

@@ -49,7 +49,7 @@ def write_report(
     Raises:
         InputError: if the folder cannot be written to.
     """
-    frame = tidy(to_frame(records).assign(device=[record.config.device for record in records]))
+    frame = tidy(to_frame(records))
     by_name = all_tables(frame)
     try:
         table_files = [file for name, table in by_name.items() for file in _write_table(results, name, table)]

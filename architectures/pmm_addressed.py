@@ -1,0 +1,127 @@
+"""Addressed PMM: the Predictive Memory Module with addresses that are never overwritten.
+
+Source: a variant of the deep dive's module (`architectures.gru_pmm`); a fixed address beside each slot's
+content is that of the Dynamic NTM (Gulcehre et al. 2016, arXiv 1607.00036, section 3.1). Glossary: o_t
+observation, e_t controller output, q query, A addresses and C content of the slots, w write weights, a read
+weights, g write gate, V o_t write value.
+
+    e_t = GRU(o_t, e_{t-1})   or, feed-forward,   e_t = E o_t
+    q_t = W_q o_t + U_q e_t;   q_t <- q_t / sqrt(1 + mean(q_t^2))
+    w_t = a_t = softmax(tau A q_t / sqrt(d))
+    C_t = C_{t-1} + w_t (g_t V o_t)^T,   g_t = sigmoid(G o_t + b)        (write, before read)
+    y_t = LayerNorm(e_t + O [a_t A, LayerNorm(a_t C_t)])
+
+What differs from the module of the deep dive, and what each difference is for:
+- a slot has an address half, learned and with orthogonal rows, that is not written to: where the content is
+  also the address, everything is soon written to one slot;
+- writing and reading share one query projection without a bias, normalised, so that what was written under a
+  key is found under it, and the scores neither vanish nor saturate; the 1 under the root keeps a small
+  observation small;
+- the value is a function of the observation without a bias: a zero observation writes nothing, and the
+  content does not grow over a silent delay; the gate can learn to do the same for noise;
+- weights and values depend on no content, so that all steps are computed at once (`additive_memory`).
+
+U_q starts at zero, so that a key is at first looked up by what is seen and not by when. With the feed-forward
+controller there is no U_q, and the content is the only thing carried from step to step.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from architectures.additive_memory import write_and_read
+from architectures.gru import spread_update_gates
+from architectures.timescales import Timescales
+from membench.memory import Memory, State, Trace
+
+
+class AddressedPMM(Memory):
+    """A controller, and slots with an address and a content half beside it.
+
+    Args:
+        input_size: features per observation.
+        hidden_size: units of the controller; also the output size.
+        num_slots: slots of the memory.
+        slot_size: features of a slot's address, and of its content.
+        controller: `gru`, or `feedforward`, which carries nothing from step to step.
+        gate_timescales: range of the GRU units' initial time constants in steps; None keeps PyTorch's biases.
+
+    State: `hidden` [b h] the controller's output, `content` [b slot d].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: int = 256,
+        num_slots: int = 64,
+        slot_size: int = 64,
+        controller: Literal["gru", "feedforward"] = "gru",
+        gate_timescales: Timescales | None = (2.0, 1000.0),
+    ):
+        super().__init__(input_size, hidden_size)
+        self.slot_size = slot_size
+        if has_gru := controller == "gru":
+            self.encoder = nn.GRU(input_size, hidden_size, batch_first=True)
+            if gate_timescales is not None:
+                spread_update_gates(self.encoder, gate_timescales)
+        else:
+            self.encoder = nn.Linear(input_size, hidden_size, bias=False)
+        self.query = nn.Linear(input_size, slot_size, bias=False)
+        self.query_from_encoder = nn.Linear(hidden_size, slot_size, bias=False) if has_gru else None
+        if self.query_from_encoder is not None:
+            nn.init.zeros_(self.query_from_encoder.weight)
+        self.query_norm = nn.RMSNorm(slot_size, eps=1.0, elementwise_affine=False)
+        self.value = nn.Linear(input_size, slot_size, bias=False)
+        self.gate = nn.Linear(input_size, 1)
+        self.addresses = nn.Parameter(nn.init.orthogonal_(torch.empty(num_slots, slot_size)))
+        with torch.no_grad():
+            self.addresses *= math.sqrt(slot_size)
+        self.temperature = nn.Parameter(torch.ones(()))
+        self.read_norm = nn.LayerNorm(slot_size)
+        self.read_projection = nn.Linear(2 * slot_size, hidden_size)
+        self.latent_norm = nn.LayerNorm(hidden_size)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return a zero controller state and empty slots."""
+        num_slots = len(self.addresses)
+        return {
+            "hidden": self.zeros(batch_size, self.output_size),
+            "content": self.zeros(batch_size, num_slots, self.slot_size),
+        }
+
+    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
+        """Encode x [b t i], write, read, and return the latent [b t h]."""
+        features = self._encode(x, state["hidden"])
+        weights = self._attend(x, features)
+        values = self.gate(x).sigmoid() * self.value(x)
+        contents, content = write_and_read(weights, values, weights, state["content"])
+        if trace is not None:
+            self._record(trace, features, weights, values, state["content"])
+        reads = torch.cat([weights @ self.addresses, self.read_norm(contents)], dim=-1)
+        y = self.latent_norm(features + self.read_projection(reads))
+        return y, {"hidden": features[:, -1], "content": content}
+
+    def _encode(self, x: Tensor, hidden: Tensor) -> Tensor:
+        if isinstance(self.encoder, nn.GRU):
+            return self.encoder(x, hidden.unsqueeze(0))[0]
+        return self.encoder(x)
+
+    def _attend(self, x: Tensor, features: Tensor) -> Tensor:
+        """Return the weights [b t slot] with which every step both writes and reads."""
+        queries = self.query(x)
+        if self.query_from_encoder is not None:
+            queries = queries + self.query_from_encoder(features)
+        scores = self.query_norm(queries) @ self.addresses.T
+        return torch.softmax(self.temperature * scores / math.sqrt(self.slot_size), dim=-1)
+
+    def _record(
+        self, trace: Trace, features: Tensor, weights: Tensor, values: Tensor, content: Tensor
+    ) -> None:
+        written = weights.unsqueeze(3) * values.unsqueeze(2)
+        trace.record("hidden", features)
+        trace.record("attention.write", weights.unsqueeze(2))
+        trace.record("attention.read", weights.unsqueeze(2))
+        trace.record("memory", content.unsqueeze(1) + written.cumsum(1))

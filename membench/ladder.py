@@ -1,0 +1,84 @@
+"""The horizon ladder: double the horizon whenever it is solved, until the budget is spent."""
+
+from collections.abc import Callable
+
+import msgspec
+from torch import Tensor
+
+from membench.config import RunConfig
+from membench.envs import make_task
+from membench.records import Rung
+from membench.training import (
+    EVALUATIONS_IN_A_ROW,
+    Examination,
+    Milestone,
+    Progress,
+    SuccessWindow,
+    Training,
+)
+
+SCREEN = 0.9
+"""Success in the latest training rollout from which an evaluation is worth its time."""
+
+
+class LadderTraining(Training):
+    """A run that climbs: `task` is the rung that it stands on.
+
+    A rung is solved as a task is, by evaluations in a row; as these cost more than training at a long
+    horizon, one is made only after a rollout that passes a screen, and two have an update between them.
+    """
+
+    def __init__(self, config: RunConfig, started: float):
+        super().__init__(config, started)
+        self._weights_at_frontier: dict[str, Tensor] = {}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the budget is spent."""
+        return self.steps >= self.config.total_timesteps
+
+    @property
+    def horizon(self) -> int:
+        """The rung that is tried."""
+        return self.envs.task.config.horizon
+
+    def run(self, on_progress: Callable[[Progress], None]) -> None:
+        """Climb until the budget is spent."""
+        while not self.is_finished:
+            statistics = self.iterate()
+            if self.rollout_success >= SCREEN:
+                self.evaluate(statistics)
+                if self.is_solved:
+                    self._climb()
+            on_progress(self.progress)
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the rung is solved."""
+        latest = self.curve[-EVALUATIONS_IN_A_ROW:]
+        return super().is_solved and all(point.horizon == self.task.config.horizon for point in latest)
+
+    def _climb(self) -> None:
+        """Note the rung as solved and step on the next one."""
+        horizon = self.task.config.horizon
+        self.rungs.append(Rung(horizon=horizon, steps=self.steps, seconds=self.seconds))
+        self.solved = Milestone(self.steps, self.seconds)
+        self._weights_at_frontier = {name: tensor.clone() for name, tensor in self.agent.state_dict().items()}
+        self._stand_on(2 * horizon)
+        self.train_at(2 * horizon)
+        self.window = SuccessWindow()
+
+    def _stand_on(self, horizon: int) -> None:
+        self.task = make_task(msgspec.structs.replace(self.config.task, horizon=horizon))
+        self.agent.make_room_for(self.task)
+
+    def finish(self) -> Examination:
+        """Go back to the longest rung that was solved, with the weights that solved it, and examine it anew.
+
+        `train_success`, too, is taken there, from fresh episodes: training has gone on at another rung.
+        """
+        if self.frontier is not None:
+            self._stand_on(self.frontier)
+            self.agent.load_state_dict(self._weights_at_frontier)
+        examination = super().finish()
+        return examination._replace(train_success=examination.sampled_success)

@@ -1,0 +1,267 @@
+"""A run under way: the agent, its optimiser, its random streams, and what was measured so far."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+
+from membench import schedules
+from membench.agent import Agent, build_agent
+from membench.config import RunConfig
+from membench.envs import Task, TaskVectorEnv, make_task
+from membench.ppo import UpdateStatistics, update
+from membench.records import CurvePoint, Rung
+from membench.rollout import Rollout, collect, draw_noise
+
+TRAINING_WINDOW = 320
+"""Training episodes that `train_success` and `steps_to_sampled_95` look back on."""
+
+EVALUATIONS_IN_A_ROW = 2
+
+
+class Progress(NamedTuple):
+    """Where a run stands, for whoever watches it."""
+
+    steps: int
+    total_timesteps: int
+    horizon: int
+    success: float | None
+    """Greedy, at the last evaluation."""
+    train_success: float | None
+
+
+class Examination(NamedTuple):
+    """What a finished run is worth, as shares of right answers."""
+
+    success: float
+    """Greedy policy, fresh episodes."""
+    sampled_success: float
+    """Sampled policy, fresh episodes."""
+    train_success: float | None
+    """Sampled policy, the latest training episodes."""
+
+
+class RandomStreams:
+    """Independent random streams of one run; what one of them draws never depends on another."""
+
+    def __init__(self, seed: int):
+        names = (
+            "initialisation",
+            "rollouts",
+            "actions",
+            "minibatches",
+            "evaluations",
+            "final",
+            "final actions",
+        )
+        children = dict(zip(names, np.random.SeedSequence(seed).spawn(len(names)), strict=True))
+        self.initialisation = int(children["initialisation"].generate_state(1)[0])
+        self.rollouts, self.evaluations, self.final = (
+            _seeds(children[name]) for name in ("rollouts", "evaluations", "final")
+        )
+        self.actions, self.minibatches, self.final_actions = (
+            torch.Generator().manual_seed(int(children[name].generate_state(1)[0]))
+            for name in ("actions", "minibatches", "final actions")
+        )
+
+
+def _seeds(sequence: np.random.SeedSequence) -> Iterator[int]:
+    random = np.random.default_rng(sequence)
+    while True:
+        yield int(random.integers(2**31))
+
+
+class SuccessWindow:
+    """Share of right answers over the latest training episodes."""
+
+    def __init__(self) -> None:
+        self._episodes: deque[tuple[int, int]] = deque(maxlen=TRAINING_WINDOW)
+
+    def add(self, rollout: Rollout) -> None:
+        """Take in the episodes of a rollout."""
+        self._episodes.extend(
+            zip(rollout.correct.sum(1).tolist(), rollout.asked.sum(1).tolist(), strict=True)
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many episodes as the window holds have been seen."""
+        return len(self._episodes) == TRAINING_WINDOW
+
+    @property
+    def success(self) -> float | None:
+        """Right answers / questions; None before any."""
+        asked = sum(asked for _, asked in self._episodes)
+        return sum(correct for correct, _ in self._episodes) / asked if asked else None
+
+
+@dataclass
+class Milestone:
+    """The first time that something held."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def reach(self, steps: int, seconds: float) -> None:
+        """Note where training stands, unless the milestone was reached before."""
+        if self.steps is None:
+            self.steps, self.seconds = steps, seconds
+
+
+class Training:
+    """A run under way: the agent, its optimiser, its random streams, and what was measured so far."""
+
+    def __init__(self, config: RunConfig, started: float):
+        self.config, self.started = config, started
+        self.task = make_task(config.task)
+        self.random = RandomStreams(config.seed)
+        torch.manual_seed(self.random.initialisation)
+        self.agent: Agent = build_agent(config, self.task).to(config.device)
+        self.envs = self._envs(self.task, config.ppo.num_envs)
+        self.optimizer = torch.optim.AdamW(
+            self.agent.parameters(),
+            lr=config.ppo.learning_rate,
+            eps=1e-5,
+            weight_decay=config.ppo.weight_decay,
+            fused=True,
+        )
+        self.training_seconds = 0.0
+        self.steps = self.evaluation_steps = 0
+        self.window = SuccessWindow()
+        self.solved, self.sampled_95 = Milestone(), Milestone()
+        self.curve: list[CurvePoint] = []
+        self.rungs: list[Rung] = []
+        self.rollout_success = 0.0
+        """Share of right answers in the latest rollout."""
+
+    def _envs(self, task: Task, num_envs: int) -> TaskVectorEnv:
+        return TaskVectorEnv(
+            task, num_envs, discrete=self.agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED
+        )
+
+    def train_at(self, horizon: int) -> None:
+        """Go on training at `horizon`."""
+        if horizon != self.envs.task.config.horizon:
+            task = make_task(msgspec.structs.replace(self.config.task, horizon=horizon))
+            self.envs = self._envs(task, self.config.ppo.num_envs)
+
+    @property
+    def horizon(self) -> int:
+        """The horizon that is to be solved."""
+        return self.task.config.horizon
+
+    @property
+    def frontier(self) -> int | None:
+        """The longest horizon solved on a ladder; None without one."""
+        return self.rungs[-1].horizon if self.rungs else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run started."""
+        return time.time() - self.started
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the budget is spent or, where that ends the run, the task solved."""
+        solved = self.solved.steps is not None and self.config.evaluation.stop_when_solved
+        return solved or self.steps >= self.config.total_timesteps
+
+    def iterate(self) -> UpdateStatistics:
+        """Collect one rollout and learn from it."""
+        before, config = time.perf_counter(), self.config.ppo
+        if self.config.curriculum:
+            self.train_at(schedules.stage_horizon(self.config.curriculum, self.steps))
+        progress = min(1.0, self.steps / self.config.total_timesteps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedules.learning_rate(
+                config.learning_rate_schedule, config.learning_rate, progress
+            )
+        noise = draw_noise(self.agent, self.envs, self.random.actions)
+        rollout = collect(self.agent, self.envs, seed=next(self.random.rollouts), noise=noise)
+        self.rollout_success = rollout.success
+        statistics = update(
+            self.agent,
+            self.optimizer,
+            rollout,
+            config,
+            entropy_coefficient=schedules.geometric(config.entropy_start, config.entropy_end, progress),
+            generator=self.random.minibatches,
+        )
+        self.steps += rollout.num_steps
+        self.training_seconds += time.perf_counter() - before
+        self.window.add(rollout)
+        if self.window.is_full and (self.window.success or 0) >= 0.95:
+            self.sampled_95.reach(self.steps, self.seconds)
+        return statistics
+
+    def examine(
+        self, num_episodes: int, seeds: Iterator[int], generator: torch.Generator | None = None
+    ) -> float:
+        """Return success on fresh episodes: the greedy policy's or, with a generator, the sampled one's."""
+        envs = self._envs(self.task, num_episodes)
+        rollout = collect(self.agent, envs, seed=next(seeds), noise=draw_noise(self.agent, envs, generator))
+        self.evaluation_steps += rollout.num_steps
+        return rollout.success
+
+    def evaluate(self, statistics: UpdateStatistics) -> None:
+        """Add a point to the learning curve and see whether the task is solved."""
+        evaluation = self.config.evaluation
+        success = self.examine(evaluation.num_episodes, self.random.evaluations)
+        self.curve.append(
+            CurvePoint(
+                steps=self.steps,
+                seconds=self.seconds,
+                horizon=self.envs.task.config.horizon,
+                success=success,
+                train_success=self.window.success,
+                learning_rate=self.optimizer.param_groups[0]["lr"],
+                entropy=statistics.entropy,
+                kl=statistics.kl,
+                clip_fraction=statistics.clip_fraction,
+                grad_norm=statistics.grad_norm,
+                explained_variance=statistics.explained_variance,
+            )
+        )
+        if self.is_solved:
+            self.solved.reach(self.steps, self.seconds)
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether enough evaluations in a row, the latest among them, were good enough."""
+        latest = self.curve[-EVALUATIONS_IN_A_ROW:]
+        return len(latest) == EVALUATIONS_IN_A_ROW and all(
+            point.success >= self.config.evaluation.solved_at for point in latest
+        )
+
+    def run(self, on_progress: Callable[[Progress], None]) -> None:
+        """Train until finished, evaluating whenever another interval of training steps has passed."""
+        next_evaluation = self.config.evaluation.interval
+        while not self.is_finished:
+            statistics = self.iterate()
+            if self.steps >= next_evaluation or self.steps >= self.config.total_timesteps:
+                self.evaluate(statistics)
+                next_evaluation = (
+                    self.steps // self.config.evaluation.interval + 1
+                ) * self.config.evaluation.interval
+            on_progress(self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        success = self.curve[-1].success if self.curve else None
+        return Progress(self.steps, self.config.total_timesteps, self.horizon, success, self.window.success)
+
+    def finish(self) -> Examination:
+        """Examine the final policy."""
+        num_episodes, random = self.config.evaluation.num_final_episodes, self.random
+        return Examination(
+            success=self.examine(num_episodes, random.final),
+            sampled_success=self.examine(num_episodes, random.final, random.final_actions),
+            train_success=self.window.success,
+        )
