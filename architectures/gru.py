@@ -20,7 +20,7 @@ steps. `gate_timescales` spreads the units' time constants instead; see `archite
 import torch
 from torch import Tensor, nn
 
-from architectures.timescales import Timescales, carry_gate_bias
+from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import Memory, State, Trace
 
 
@@ -35,6 +35,8 @@ class GRU(Memory):
 
     State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it.
     """
+
+    initialisations = GATE_TIMESCALES
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.gru import run_gru, spread_update_gates
-from architectures.timescales import Timescales
+from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
 
 
@@ -95,6 +95,8 @@ class GRUPMM(Memory):
 
     State: `hidden` and `lower` as for the GRU, `memory` [b slot d].
     """
+
+    initialisations = GATE_TIMESCALES
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ that of i to its negative, as chrono initialisation does (`architectures.timesca
 import torch
 from torch import Tensor, nn
 
-from architectures.timescales import Timescales, carry_gate_bias
+from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import Memory, State, Trace
 
 
@@ -32,6 +32,8 @@ class LSTM(Memory):
 
     State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it, `cell` [b layers h].
     """
+
+    initialisations = GATE_TIMESCALES
 
     def __init__(
         self,

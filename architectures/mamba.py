@@ -47,6 +47,8 @@ class Mamba(Memory):
     convolutions, `ssm` [b layer channel N].
     """
 
+    initialisations = ({"step_sizes": (0.001, 0.1)}, {"step_sizes": (0.0003, 0.1)})
+
     def __init__(
         self,
         input_size: int,

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from architectures.additive_memory import write_and_read
 from architectures.gru import spread_update_gates
-from architectures.timescales import Timescales
+from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
 
 
@@ -50,6 +50,8 @@ class AddressedPMM(Memory):
 
     State: `hidden` [b h] the controller's output, `content` [b slot d].
     """
+
+    initialisations = GATE_TIMESCALES
 
     def __init__(
         self,

@@ -16,6 +16,9 @@ from torch import Tensor
 Timescales: TypeAlias = tuple[float, float]
 """Shortest and longest time constant in steps."""
 
+GATE_TIMESCALES = ({"gate_timescales": (2.0, 1000.0)}, {"gate_timescales": (10.0, 3000.0)})
+"""What `membench tune` chooses from."""
+
 
 def carry_gate_bias(num_units: int, timescales: Timescales) -> Tensor:
     """Draw a carry gate's bias [num_units] with time constants log-uniform over `timescales`.

@@ -196,6 +196,15 @@ def nest(dotted: str, value: Any) -> Settings:
     return value
 
 
+def flatten(settings: Settings, prefix: str = "") -> Settings:
+    """Return nested settings as {"a.b": value}."""
+    flat: Settings = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
 def check_finite(value: Any, path: str = "$") -> None:
     """Raise a `msgspec.ValidationError` if a number in nested `value` is infinite or not a number."""
     if isinstance(value, float) and not math.isfinite(value):

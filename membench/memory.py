@@ -68,6 +68,9 @@ class Memory(nn.Module, ABC):
     remembers: ClassVar[bool] = True
     """Whether an output can depend on earlier inputs. False only for a memoryless baseline."""
 
+    initialisations: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    """Options among which `membench tune` may choose: alternatives of the memory's own initialisation."""
+
     input_size: int
     output_size: int
 

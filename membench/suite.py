@@ -4,12 +4,14 @@
     architectures = ["gru", ...]         compared unless --architectures says otherwise
     [settings]                           fields of `RunConfig` for every run
     [memory]  gru = { ... }              options per architecture
+    match_parameters = 225_000           choose each memory's hidden_size so that the agent has so many
     [profiles.quick]                     the same again for one profile, and:
     seeds = 3                            seeds 0 ... 2
     [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid
 
-A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: suite, profile,
-cell, preset, then the command line. A preset is a TOML file with a description, `settings` and `memory`.
+A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: what `membench
+tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML file with a description,
+`settings` and `memory`; as it states sizes, parameters are not matched under it.
 """
 
 import tomllib
@@ -24,6 +26,7 @@ from msgspec import Meta, Struct
 from membench.catalogue import check_architecture_name
 from membench.config import PositiveInt, RunConfig, Settings, build_config, check_finite, explain, merge
 from membench.errors import InputError, unknown_name
+from membench.tuning import tuned_settings
 
 
 class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,6 +35,8 @@ class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settings: dict[str, Any] = {}
     memory: dict[str, dict[str, Any]] = {}
     """Architecture -> options."""
+    match_parameters: PositiveInt | None = None
+    """Choose every memory's `hidden_size` so that the agent has so many parameters."""
 
     def settings_for(self, architecture: str) -> Settings:
         """Return this layer's settings for runs of `architecture`."""
@@ -102,6 +107,7 @@ def plan_runs(
     num_seeds: int | None = None,
     preset: Preset | None = None,
     overrides: Settings | None = None,
+    num_parameters: int | None = None,
     source: str = "suite",
 ) -> list[RunConfig]:
     """Return the runs of a profile, cell by cell.
@@ -113,6 +119,8 @@ def plan_runs(
         num_seeds: instead of the profile's: seeds 0 ... num_seeds - 1.
         preset: laid over the suite's settings.
         overrides: laid over everything.
+        num_parameters: to match with each memory's width, instead of the suite's number, which is not used
+            under a preset or a `hidden_size` of one's own.
         source: what error messages call the suite.
 
     Raises:
@@ -124,9 +132,10 @@ def plan_runs(
     architectures = architectures or suite.architectures
     for architecture in architectures:
         check_architecture_name(architecture)
-    return [
+    configs = [
         build_config(
             merge(
+                tuned_settings(architecture),
                 suite.settings_for(architecture),
                 profile.settings_for(architecture),
                 cell,
@@ -140,6 +149,13 @@ def plan_runs(
         for seed in range(num_seeds or profile.seeds)
         for architecture in architectures
     ]
+    if num_parameters is None and preset is None and "hidden_size" not in (overrides or {}).get("memory", {}):
+        num_parameters = profile.match_parameters or suite.match_parameters
+    if num_parameters is None:
+        return configs
+    from membench.sizing import match_parameters  # loads PyTorch
+
+    return [match_parameters(config, num_parameters) for config in configs]
 
 
 FileContent = TypeVar("FileContent")

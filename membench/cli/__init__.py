@@ -1,0 +1,51 @@
+"""The command line: parse, call, print. Heavy imports happen inside the commands, so that help is quick."""
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from membench import __version__
+from membench.cli.running import run, train, tune
+from membench.cli.showing import check, describe, list_, report
+from membench.errors import InputError, unknown_name
+
+INTERRUPTED = 130
+
+
+class OneLineErrors(click.Group):
+    """A command group that answers a mistake with one line on standard error and exit code 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command that was asked for and exit."""
+        try:
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
+        except (click.ClickException, InputError) as error:
+            message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+            click.echo(f"membench: {' '.join(message.split())}", err=True)
+            sys.exit(2)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or say which name is nearest."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_name("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="membench")
+def main() -> None:
+    """Which memory should a reinforcement-learning agent have?
+
+    Start with: membench run --suite horizons
+    """
+
+
+for _command in (run, train, report, list_, describe, check, tune):
+    main.add_command(_command)

@@ -1,0 +1,78 @@
+"""What the commands print: tables, records and JSON."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from membench.records import RunRecord
+
+
+def stderr() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
+
+
+def print_record(record: "RunRecord", path: Path) -> None:
+    from membench.display import describe_outcome
+
+    click.echo(describe_outcome(record).plain)
+    if record.steps_to_solved is not None:
+        click.echo(f"solved after {record.steps_to_solved:,} steps, {record.seconds_to_solved:.1f} s")
+    click.echo(f"record: {path}")
+
+
+def print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows of equal keys as a table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in rows[0] if rows else ():
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    Console().print(table)
+
+
+def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> None:
+    """Write the report of a results folder and print its main table, or its records as JSON."""
+    from membench.plan import plan_of
+    from membench.records import read_records, to_frame
+    from membench.report import ReportHeading, headline_table, write_report
+
+    records, complaints = read_records(results)
+    plan = plan_of(results, records)
+    records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
+    heading = ReportHeading(
+        suite=plan.suite,
+        profile=plan.profile,
+        question=plan.question,
+        command=plan.command,
+        seeds=sorted({config.seed for config in plan.configs}),
+    )
+    files = write_report(out or results, records, missing, complaints, heading)
+    for complaint in complaints:
+        click.echo(f"set aside: {complaint}", err=True)
+    if as_json:
+        print_json(records)
+        return
+    title = f"{plan.question} Mean success (runs solved / runs)"
+    print_table(title, headline_table(to_frame(records)).to_dict("records"))
+    if missing:
+        click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
+    click.echo(f"report: {files.report}")
+    for plot in files.plots:
+        if plot.suffix == ".png":
+            click.echo(f"plot:   {plot}")

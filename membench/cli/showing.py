@@ -1,0 +1,149 @@
+"""Commands that show what there is: report, list, describe, check."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from membench.cli.options import (
+    json_option,
+    out_option,
+    preset_option,
+    read_overrides,
+    set_option,
+    with_options,
+)
+from membench.cli.printing import print_json, print_table, show_report
+from membench.errors import unknown_name
+
+
+@click.command()
+@click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@with_options(out_option("DIR"), json_option)
+def report(results: Path, out: Path | None, as_json: bool) -> None:
+    """Write tables, plots and report again from the records in DIR, finished or not."""
+    show_report(results, out=out, as_json=as_json)
+
+
+@click.command("list")
+@click.argument("kind", required=False, metavar="[architectures|suites|presets|tasks]")
+@json_option
+def list_(kind: str | None, as_json: bool) -> None:
+    """Show what there is to choose from."""
+    kinds = {
+        "architectures": _list_architectures,
+        "suites": _list_suites,
+        "presets": _list_presets,
+        "tasks": _list_tasks,
+    }
+    if kind is not None and kind not in kinds:
+        raise unknown_name("kind", kind, kinds)
+    listing = {name: entries() for name, entries in kinds.items() if kind in (None, name)}
+    if as_json:
+        print_json(listing if kind is None else listing[kind])
+        return
+    for name, entries in listing.items():
+        print_table(name, entries)
+
+
+def _list_architectures() -> list[dict[str, str]]:
+    from membench.catalogue import architecture_table
+
+    return [{"name": name, "class": target} for name, target in architecture_table().items()]
+
+
+def _list_suites() -> list[dict[str, str]]:
+    from membench.suite import list_suites, load_suite
+
+    suites = {name: load_suite(name) for name in list_suites()}
+    return [
+        {"name": name, "question": suite.question, "profiles": ", ".join(suite.profiles)}
+        for name, suite in suites.items()
+    ]
+
+
+def _list_presets() -> list[dict[str, str]]:
+    from membench.suite import list_presets, load_preset
+
+    return [{"name": name, "description": load_preset(name).description} for name in list_presets()]
+
+
+def _list_tasks() -> list[dict[str, str]]:
+    from membench.envs import TASKS
+
+    return [
+        {"name": name, "description": (task.__doc__ or "").splitlines()[0]} for name, task in TASKS.items()
+    ]
+
+
+@click.command()
+@click.argument("architecture")
+@click.option(
+    "--horizon",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Task to build for.",
+)
+@with_options(preset_option, set_option, json_option)
+def describe(
+    architecture: str, horizon: int, preset: str | None, assignments: tuple[str, ...], as_json: bool
+) -> None:
+    """Show an architecture's parameters by part, its state's size and its cost per step."""
+    from membench.config import build_config, merge, nest
+    from membench.describe import describe_agent
+    from membench.suite import load_preset
+    from membench.tuning import tuned_settings
+
+    config = build_config(
+        merge(
+            tuned_settings(architecture),
+            load_preset(preset).settings_for(architecture) if preset else {},
+            {"architecture": architecture},
+            nest("task.horizon", horizon),
+            read_overrides(assignments),
+        )
+    )
+    description = describe_agent(config)
+    if as_json:
+        print_json(description)
+        return
+    parameters = [
+        {"part": part, "parameters": f"{count:,}"} for part, count in description["parameters"].items()
+    ]
+    print_table(f"{architecture}, horizon {horizon}", parameters)
+    print_table(
+        "cost",
+        [
+            {"what": "state per environment", "value": f"{description['state_bytes']:,} bytes"},
+            {
+                "what": "matrix products per step, forward",
+                "value": f"{description['flops_per_step'] / 1e6:.3f} MFLOP",
+            },
+            {
+                "what": "acting, one environment, this machine",
+                "value": f"{description['seconds_per_acting_step'] * 1e3:.2f} ms per step",
+            },
+        ],
+    )
+
+
+@click.command()
+@click.argument("architecture")
+@with_options(set_option, json_option)
+def check(architecture: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Run the laws that every memory obeys on ARCHITECTURE: a built-in name, or my.module:MyMemory."""
+    from membench.check import check_architecture
+
+    options = read_overrides(assignments).get("memory", {})
+    results = check_architecture(architecture, options)
+    passed = all(result.passed for result in results)
+    if as_json:
+        print_json({"architecture": architecture, "passed": passed, "laws": results})
+    else:
+        print_table(
+            architecture,
+            [{"law": r.name, "": "holds" if r.passed else "BROKEN", "detail": r.detail} for r in results],
+        )
+    sys.exit(0 if passed else 1)

@@ -1,0 +1,67 @@
+"""Equal parameters: the width at which an agent has as many of them as another."""
+
+import math
+from functools import cache, lru_cache
+
+import msgspec
+import torch
+
+from membench.agent import build_agent
+from membench.catalogue import memory_options
+from membench.config import RunConfig, build_config, merge, nest, to_settings
+from membench.describe import count_parameters
+from membench.envs import make_task
+from membench.errors import InputError
+
+TOLERANCE = 0.05
+WIDTH_STEP = 8
+"""Widths are multiples of this, which suits attention heads and processors."""
+WIDEST = 2**16
+
+
+def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
+    """Return `config` with the `hidden_size` that brings memory and heads nearest to `num_parameters`.
+
+    Raises:
+        InputError: for a memory without the option `hidden_size`, or if no width comes within 5 %.
+    """
+    if "hidden_size" not in memory_options(config.architecture):
+        raise InputError(
+            f"--match-parameters {num_parameters}: architecture {config.architecture!r} has no option "
+            "hidden_size to match them with"
+        )
+    settings = merge(to_settings(config), nest("seed", 0), nest("task.horizon", 1), nest("ladder", False))
+    settings["curriculum"] = []  # neither decides how large an agent is
+    width = _width(msgspec.json.encode(settings, order="sorted"), num_parameters)
+    return msgspec.structs.replace(config, memory=config.memory | {"hidden_size": width})
+
+
+@lru_cache
+def _width(settings: bytes, num_parameters: int) -> int:
+    config = build_config(msgspec.json.decode(settings))
+
+    @cache
+    def count(width: int) -> float:
+        memory = config.memory | {"hidden_size": width}
+        try:
+            return num_parameters_of(msgspec.structs.replace(config, memory=memory))
+        except InputError:  # a width that this memory refuses
+            return -math.inf
+
+    high = 2 * WIDTH_STEP  # parameters grow with width: twice as wide, until there are enough of them
+    while count(high) < num_parameters and high < WIDEST:
+        high *= 2
+    widths = range(high // 2, high + 1, WIDTH_STEP)
+    width = min(widths, key=lambda width: abs(count(width) - num_parameters))
+    if abs(count(width) - num_parameters) > TOLERANCE * num_parameters:
+        raise InputError(
+            f"--match-parameters {num_parameters}: no width of {config.architecture!r} comes within 5 %; the "
+            f"nearest, {width}, has {count(width):,.0f}"
+        )
+    return width
+
+
+def num_parameters_of(config: RunConfig) -> int:
+    """Return the trainable parameters of the agent of `config`, built without memory (meta device)."""
+    with torch.device("meta"):
+        return count_parameters(build_agent(config, make_task(config.task)))["total"]

@@ -1,0 +1,123 @@
+"""Tuning: the same search for every memory, on seeds and a horizon that no suite reports.
+
+A search tries `NUM_TRIALS` settings: the memory's own alternatives of its initialisation
+(`Memory.initialisations`) times as many learning rates as that leaves. What was found for the built-in
+memories lies in `architectures/tuned.json`, beside the trials that it was chosen from, and is the lowest
+layer of every run's settings.
+"""
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from membench.catalogue import load_architecture, memory_options
+from membench.config import RunConfig, Settings, build_config, merge, nest
+from membench.errors import InputError
+from membench.records import RunRecord, atomic_writer
+
+NUM_TRIALS = 8
+LEARNING_RATES = (5e-4, 8e-3)
+"""Smallest and largest learning rate of a search."""
+
+SEEDS = (1000, 1001)
+HORIZON = 40
+TOTAL_TIMESTEPS = 120_000
+NUM_PARAMETERS = 225_000
+
+
+class Trial(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings that were tried and what came of them."""
+
+    settings: Settings
+    steps_to_solved: list[int]
+    """Of every seed; twice the budget for one that did not solve the task."""
+
+    @property
+    def score(self) -> float:
+        """Mean steps to solved; fewer is better."""
+        return float(np.mean(self.steps_to_solved))
+
+
+class Tuned(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The outcome of one architecture's search."""
+
+    command: str
+    settings: Settings
+    """The best trial's."""
+    trials: list[Trial]
+
+
+@cache
+def tuned_outcomes() -> dict[str, Tuned]:
+    """Return what was found for the built-in memories."""
+    return msgspec.json.decode((files("architectures") / "tuned.json").read_bytes(), type=dict[str, Tuned])
+
+
+def tuned_settings(architecture: str) -> Settings:
+    """Return the settings that were found for `architecture`; none if it was never tuned."""
+    outcome = tuned_outcomes().get(architecture)
+    return outcome.settings if outcome else {}
+
+
+def trial_settings(architecture: str) -> list[Settings]:
+    """Return the settings that a search tries."""
+    initialisations = load_architecture(architecture).initialisations
+    num_rates = NUM_TRIALS // len(initialisations)
+    return [
+        merge(nest("ppo.learning_rate", float(f"{rate:.2g}")), {"memory": options} if options else {})
+        for rate in np.geomspace(*LEARNING_RATES, num_rates)
+        for options in initialisations
+    ]
+
+
+def tuning_configs(architecture: str) -> list[list[RunConfig]]:
+    """Return the runs of a search: one list per trial, one run per seed."""
+    from membench.sizing import match_parameters  # loads PyTorch
+
+    fixed = merge(
+        {"architecture": architecture, "total_timesteps": TOTAL_TIMESTEPS},
+        nest("task.horizon", HORIZON),
+        nest("evaluation.num_final_episodes", 128),
+        nest("memory.num_layers", 1) if "num_layers" in memory_options(architecture) else {},
+    )
+    return [
+        [
+            match_parameters(build_config(merge(fixed, settings, {"seed": seed})), NUM_PARAMETERS)
+            for seed in SEEDS
+        ]
+        for settings in trial_settings(architecture)
+    ]
+
+
+def outcome_of(architecture: str, records: list[RunRecord], command: str) -> Tuned:
+    """Return the outcome of a search from the records of all its runs; `command` is what was typed."""
+    by_id = {record.run_id: record for record in records}
+    trials = [
+        Trial(settings=settings, steps_to_solved=[_steps(by_id[config.run_id]) for config in configs])
+        for settings, configs in zip(trial_settings(architecture), tuning_configs(architecture), strict=True)
+    ]
+    best = min(trials, key=lambda trial: trial.score)
+    return Tuned(command=command, settings=best.settings, trials=trials)
+
+
+def _steps(record: RunRecord) -> int:
+    return 2 * TOTAL_TIMESTEPS if record.steps_to_solved is None else record.steps_to_solved
+
+
+def write_outcome(path: Path, architecture: str, outcome: Tuned) -> None:
+    """Put the outcome of one architecture's search into a file of such outcomes, made if it is not there.
+
+    Raises:
+        InputError: if the file is there and holds something else.
+    """
+    try:
+        outcomes = msgspec.json.decode(path.read_bytes(), type=dict[str, Tuned]) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"--into {str(path)!r}: not a file of tuned settings ({error})") from error
+    outcomes[architecture] = outcome
+    with atomic_writer(path) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(outcomes, order="sorted"), indent=1))
