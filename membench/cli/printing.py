@@ -12,18 +12,21 @@ if TYPE_CHECKING:
 
 
 def stderr() -> "Console":
+    """Return a console on standard error."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
+    """Print `value` as JSON on standard output."""
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
 
 
 def print_record(record: "RunRecord", path: Path) -> None:
+    """Print how a run ended and where its record lies."""
     from membench.display import describe_outcome
 
     click.echo(describe_outcome(record).plain)
