@@ -102,6 +102,8 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     memory: dict[str, Any] = {}
     """The architecture's options; those not named keep the class's defaults."""
     task: TaskConfig = TaskConfig()
+    objective: Literal["ppo", "supervised"] = "ppo"
+    """Learn from rewards, or be told the answers: cross-entropy at the questions, privileged."""
     agent: AgentConfig = AgentConfig()
     ppo: PPOConfig = PPOConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -210,21 +210,34 @@ def make_results_folder(results: Path) -> None:
         raise InputError(f"--out {str(results)!r}: cannot write there ({error.strerror})") from error
 
 
+TASK_COLUMNS = ("num_items", "num_cues", "query_flag", "observation_noise", "reveal_cue")
+"""Fields of the task, beside its name and horizon, that a frame has as columns."""
+
+
 def to_frame(records: list[RunRecord]) -> pd.DataFrame:
-    """Return one row per run: the record's plain fields, `parameters` as its total, and the lists."""
-    columns = [
+    """Return one row per run.
+
+    The record's plain fields; `parameters` as its total; `device`, `objective`, `ladder` and `first_horizon`
+    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `curve` and `rungs` as
+    lists.
+    """
+    plain = [
         field
         for field in RunRecord.__struct_fields__
         if field not in ("config", "versions", "machine", "parameters", "curve", "rungs")
     ]
     rows: list[dict[str, Any]] = [
-        {name: getattr(record, name) for name in columns}
+        {name: getattr(record, name) for name in plain}
         | {
             "parameters": record.parameters.get("total"),
             "device": record.config.device,
-            "curve": record.curve,
-            "rungs": record.rungs,
+            "objective": record.config.objective,
+            "ladder": record.config.ladder,
+            "first_horizon": record.config.task.horizon,
         }
+        | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
+        | {"curve": record.curve, "rungs": record.rungs}
         for record in records
     ]
-    return pd.DataFrame(rows, columns=[*columns, "parameters", "device", "curve", "rungs"])
+    configured = ["parameters", "device", "objective", "ladder", "first_horizon", *TASK_COLUMNS]
+    return pd.DataFrame(rows, columns=[*plain, *configured, "curve", "rungs"])

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from membench.agent import Agent
-from membench.envs import TaskVectorEnv
+from membench.envs import NO_QUESTION, TaskVectorEnv
 from membench.errors import InputError
 
 STEPS_PER_FORWARD = 2**18
@@ -31,6 +31,8 @@ class Rollout:
         log_probs, values, rewards: [b t], as the acting policy saw them.
         mask: [b t] True for steps that belong to the episode.
         bootstrap: [b] value of the state after the last step of a truncated episode, 0 of a terminated one.
+        targets: [b t] the right answer where a step asked a question, else `NO_QUESTION`; there too where the
+            environment does not say.
         asked, correct: [b t] True where a step asked a question, and where the answer was right.
     """
 
@@ -41,6 +43,7 @@ class Rollout:
     rewards: Tensor
     mask: Tensor
     bootstrap: Tensor
+    targets: Tensor
     asked: Tensor
     correct: Tensor
 
@@ -112,6 +115,7 @@ def collect_open_loop(agent: Agent, envs: TaskVectorEnv, *, seed: int, noise: Te
         rewards=torch.from_numpy(envs.task.reward(answers, episodes.targets)),
         mask=torch.arange(length) < torch.from_numpy(episodes.lengths).unsqueeze(1),
         bootstrap=torch.zeros(len(observations)),
+        targets=torch.from_numpy(episodes.targets),
         asked=torch.from_numpy(episodes.is_question),
         correct=torch.from_numpy(episodes.is_question & (answers == episodes.targets)),
     )
@@ -135,6 +139,7 @@ def collect_stepping(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor)
     state = agent.initial_state(envs.num_envs)
     running = torch.ones(envs.num_envs, dtype=torch.bool)
     bootstrap = torch.zeros(envs.num_envs)
+    unknown = np.full(envs.num_envs, NO_QUESTION)
     steps: list[dict[str, Any]] = []
     while running.any():
         step_noise = noise[:, len(steps)].to(agent.value_head.weight.device)
@@ -152,6 +157,7 @@ def collect_stepping(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor)
                 "values": values.cpu(),
                 "rewards": torch.as_tensor(rewards, dtype=torch.float32),
                 "mask": running.clone(),
+                "targets": torch.as_tensor(infos.get("target", unknown)).where(running, NO_QUESTION),
                 "asked": asked & running,
                 "correct": asked & correct & running,
             }
@@ -170,6 +176,6 @@ def _blank_padding(columns: dict[str, Tensor]) -> dict[str, Tensor]:
     """Zero everything [b t ...] outside the mask."""
     mask = columns["mask"]
     return {
-        name: x.masked_fill(~mask.reshape(mask.shape + (1,) * (x.dim() - 2)), 0)
+        name: x.masked_fill(~mask.reshape(mask.shape + (1,) * (x.dim() - 2)), 0) if name != "targets" else x
         for name, x in columns.items()
     }

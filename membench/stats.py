@@ -1,5 +1,6 @@
 """Statistics over seeds: pure functions of one cell's values, one value per run."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,19 @@ class MedianTime(NamedTuple):
     """Infinite if half or more of the runs never can."""
     is_lower_bound: bool
     """Whether runs ended before the median could be seen, so that it is only known to exceed `value`."""
+
+
+def bits_recalled(success: float, num_items: int, num_cues: int) -> float:
+    """Return the bits about the cues that answers carry which are right with probability `success`.
+
+    Per item, log2 C + p log2 p + (1 - p) log2((1 - p) / (C - 1)): the capacity of a symmetric channel of C
+    symbols (Cover and Thomas 2006, section 7.2) that gets p of them through. 0 at chance and below.
+    """
+    if success <= 1 / num_cues:
+        return 0.0
+    wrong = 1 - success
+    lost = -success * math.log2(success) - (wrong * math.log2(wrong / (num_cues - 1)) if wrong else 0.0)
+    return num_items * (math.log2(num_cues) - lost)
 
 
 def interquartile_mean(values: Sequence[float]) -> float:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from membench import schedules
+from membench import ppo, schedules, supervised
 from membench.agent import Agent, build_agent
 from membench.config import RunConfig
 from membench.envs import Task, TaskVectorEnv, make_task
-from membench.ppo import UpdateStatistics, update
+from membench.ppo import UpdateStatistics
 from membench.records import CurvePoint, Rung
 from membench.rollout import Rollout, collect, draw_noise
 
@@ -185,7 +185,19 @@ class Training:
         noise = draw_noise(self.agent, self.envs, self.random.actions)
         rollout = collect(self.agent, self.envs, seed=next(self.random.rollouts), noise=noise)
         self.rollout_success = rollout.success
-        statistics = update(
+        statistics = self._learn(rollout, progress)
+        self.steps += rollout.num_steps
+        self.training_seconds += time.perf_counter() - before
+        self.window.add(rollout)
+        if self.window.is_full and (self.window.success or 0) >= 0.95:
+            self.sampled_95.reach(self.steps, self.seconds)
+        return statistics
+
+    def _learn(self, rollout: Rollout, progress: float) -> UpdateStatistics:
+        config = self.config.ppo
+        if self.config.objective == "supervised":
+            return supervised.update(self.agent, self.optimizer, rollout, config)
+        return ppo.update(
             self.agent,
             self.optimizer,
             rollout,
@@ -193,12 +205,6 @@ class Training:
             entropy_coefficient=schedules.geometric(config.entropy_start, config.entropy_end, progress),
             generator=self.random.minibatches,
         )
-        self.steps += rollout.num_steps
-        self.training_seconds += time.perf_counter() - before
-        self.window.add(rollout)
-        if self.window.is_full and (self.window.success or 0) >= 0.95:
-            self.sampled_95.reach(self.steps, self.seconds)
-        return statistics
 
     def examine(
         self, num_episodes: int, seeds: Iterator[int], generator: torch.Generator | None = None

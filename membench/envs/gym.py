@@ -74,10 +74,10 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
 class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
     """Many episodes of a task side by side, stepped together or drawn as a whole.
 
-    `infos["correct"]` [env] holds for the environments that `infos["_correct"]` marks: those whose step
-    asked a question. In the mode `SAME_STEP` a finished environment shows the next episode's first
-    observation and `infos["final_obs"]` holds the last of the old one. In the mode `DISABLED` it shows zeros
-    until `reset`.
+    `infos["correct"]` and `infos["target"]`, the right answer, [env] hold for the environments that
+    `infos["_correct"]` marks: those whose step asked a question. In the mode `SAME_STEP` a finished
+    environment shows the next episode's first observation and `infos["final_obs"]` holds the last of the old
+    one. In the mode `DISABLED` it shows zeros until `reset`.
 
     Args:
         task: what to draw episodes from.
@@ -137,7 +137,8 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
         answers = np.asarray(actions) if self.discrete else np.asarray(actions).argmax(-1)
         targets = self._at_time(self._episodes.targets, NO_QUESTION)
         rewards = self.task.reward(answers, targets)
-        infos = {"correct": answers == targets, "_correct": targets != NO_QUESTION}
+        asked = targets != NO_QUESTION
+        infos = {"correct": answers == targets, "_correct": asked, "target": targets, "_target": asked}
         self._time += 1
         terminated = self._time == self._episodes.lengths
         observations = self._observe()

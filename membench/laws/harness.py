@@ -142,6 +142,7 @@ def _ragged_rollouts(build: Build) -> Iterator[tuple[Agent, Rollout]]:
                 rewards=normal() * mask,
                 mask=mask,
                 bootstrap=normal()[:, 0] * torch.tensor([1, 0, 1, 0, 1]),
+                targets=mask.long() - 1,
                 asked=mask,
                 correct=mask,
             ),
@@ -157,7 +158,7 @@ def _more_padding(rollout: Rollout) -> Rollout:
         return more.masked_fill(outside, 1 if not x.is_floating_point() else 7.0)
 
     mask = torch.cat([rollout.mask, rollout.mask.new_zeros(NUM_EPISODES, 3)], dim=1)
-    names = ("observations", "actions", "log_probs", "values", "rewards", "asked", "correct")
+    names = ("observations", "actions", "log_probs", "values", "rewards", "targets", "asked", "correct")
     return replace(rollout, mask=mask, **{name: padded(getattr(rollout, name)) for name in names})
 
 

@@ -12,7 +12,7 @@ from membench.errors import InputError
 from membench.records import RunRecord, atomic_writer, to_frame
 from membench.report import tables, text
 from membench.report.comparisons import comparison_tables
-from membench.report.figures import FIGURES
+from membench.report.figures import figures_for
 from membench.report.frame import is_lost, tidy
 from membench.report.page import ReportHeading, page
 from membench.report.panels import STYLE
@@ -68,6 +68,8 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         "headline": Table(headline, headline),
         "success": tables.success_table(frame),
         "steps_to_solved": tables.steps_to_solved_table(frame),
+        "frontier": tables.frontier_table(frame),
+        "capacity": tables.capacity_table(frame),
         "cost": tables.cost_table(frame),
         "runs": tables.runs_table(frame),
         "lost": tables.runs_table(frame.loc[is_lost(frame)]),
@@ -88,7 +90,7 @@ def _write_plots(results: Path, frame: pd.DataFrame) -> list[Path]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         return [
             _write_plot(results / "plots" / f"{name}.{kind}", figure)
-            for name, draw in FIGURES.items()
+            for name, draw in figures_for(frame).items()
             for figure in [draw(frame)]
             for kind in ("png", "svg")
         ]

@@ -12,11 +12,20 @@ from numpy.typing import ArrayLike
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import cells, censored_at, is_lost, median_time
+from membench.report.capacity import capacity_figure, varies_in_what_is_shown
+from membench.report.frame import (
+    cell_names,
+    cells,
+    censored_at,
+    differ_by_horizon_only,
+    is_lost,
+    median_time,
+)
+from membench.report.frontier import frontier_figure
 from membench.report.looks import Look, looks
 from membench.report.panels import (
     WIDTH,
-    HorizonAxis,
+    CellAxis,
     chance_line,
     chance_note,
     large_numbers,
@@ -29,17 +38,16 @@ CURVES_PER_ROW = 3
 
 
 def success_figure(frame: pd.DataFrame) -> Figure:
-    """Success over horizon: every seed, the means, and intervals where they can be computed."""
+    """Success by cell: every seed, the means, and intervals where they can be computed."""
     found = looks(frame.architecture)
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
-    axis = HorizonAxis(frame, found)
+    axis = CellAxis(frame, found)
     chance_line(axes, frame)
     means: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for cell in cells(frame):
         look, success = found[cell.architecture], cell.runs.counted_success
-        centre = axis.centre(cell.architecture, cell.horizon)
-        places = axis.spread(cell.architecture, cell.horizon, len(cell.runs))
+        centre, places = axis.centre(cell), axis.spread(cell)
         axes.plot(places, success, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
         _cross_out(axes, places, success, is_lost(cell.runs))
         means[cell.architecture].append((centre, float(success.mean())))
@@ -48,30 +56,30 @@ def success_figure(frame: pd.DataFrame) -> Figure:
     _join(axes, means, found)
     axes.set(ylim=(-0.03, 1.05), ylabel="success (share of right answers)")
     axis.label(axes)
-    axes.set_xlabel("horizon (steps between cue and query)")
+    axes.set_xlabel(axis.title)
     legend(figure, found.values(), [chance_note(), *_lost_note(frame)])
     return figure
 
 
 def steps_to_solved_figure(frame: pd.DataFrame) -> Figure:
-    """Steps and seconds to solved over horizon; a hollow marker is a run that was not solved by then."""
+    """Steps and seconds to solved by cell; a hollow marker is a run that was not solved by then."""
     found = looks(frame.architecture)
     figure = Figure(figsize=(WIDTH, 3.4))
+    axis = CellAxis(frame, found)
     for axes, unit in zip(figure.subplots(1, 2), ("steps", "seconds"), strict=True):
-        _times_panel(axes, frame, found, unit)
-    figure.supxlabel("horizon (steps between cue and query)", fontsize="medium")
+        _times_panel(axes, axis, frame, found, unit)
+    figure.supxlabel(axis.title, fontsize="medium")
     any_unsolved = bool((frame.status == "unsolved").any())
     hollow = [note("not solved by then", marker="o", markerfacecolor="none")] * any_unsolved
     legend(figure, found.values(), [*hollow, *_lost_note(frame)])
     return figure
 
 
-def _times_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: str) -> None:
-    axis = HorizonAxis(frame, found)
+def _times_panel(axes: Axes, axis: CellAxis, frame: pd.DataFrame, found: dict[str, Look], unit: str) -> None:
     medians: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for cell in cells(frame):
         look, times = found[cell.architecture], cell.runs[f"{unit}_to_solved"]
-        places = axis.spread(cell.architecture, cell.horizon, len(cell.runs))
+        places = axis.spread(cell)
         bounds = censored_at(cell.runs, unit).where(times.isna())
         axes.plot(places, times, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
         axes.plot(places, bounds, look.marker, color=look.colour, markerfacecolor="none", markeredgewidth=0.8)
@@ -79,8 +87,7 @@ def _times_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
         axes.plot(never, np.full(len(never), 0.98), "x", color="black", transform=axes.get_xaxis_transform())
         median = median_time(cell.runs, "solved", unit)
         is_seen = not median.is_lower_bound and np.isfinite(median.value)
-        centre = axis.centre(cell.architecture, cell.horizon)
-        medians[cell.architecture].append((centre, median.value if is_seen else np.nan))
+        medians[cell.architecture].append((axis.centre(cell), median.value if is_seen else np.nan))
     _join(axes, medians, found)
     axis.label(axes)
     axes.set_ylabel(f"{unit} to solved")
@@ -103,17 +110,18 @@ def _time_axis(axes: Axes) -> None:
 
 
 def learning_curves_figure(frame: pd.DataFrame) -> Figure:
-    """Greedy success against training steps, a panel per horizon, a line per run."""
+    """Greedy success against training steps, a panel per cell, a line per run."""
     found = looks(frame.architecture)
-    horizons = sorted(frame.horizon.unique())
-    num_columns = min(CURVES_PER_ROW, len(horizons))
-    num_rows = -(-len(horizons) // num_columns)
+    names = cell_names(frame)
+    prefix = "horizon " if differ_by_horizon_only(frame) else ""
+    num_columns = min(CURVES_PER_ROW, len(names))
+    num_rows = -(-len(names) // num_columns)
     figure = Figure(figsize=(WIDTH, 0.6 + 2.2 * num_rows))
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
-    for axes, horizon in zip(grid.flat, horizons, strict=False):
-        _curves_panel(axes, frame.loc[frame.horizon == horizon], found)
-        axes.set_title(f"horizon {horizon}")
-    for axes in grid.flat[len(horizons) :]:
+    for axes, name in zip(grid.flat, names, strict=False):
+        _curves_panel(axes, frame.loc[frame.cell == name], found)
+        axes.set_title(f"{prefix}{name}")
+    for axes in grid.flat[len(names) :]:
         axes.remove()
     figure.supxlabel("training steps", fontsize="medium")
     figure.supylabel("success (greedy)", fontsize="medium")
@@ -140,18 +148,19 @@ def _curves_panel(axes: Axes, runs: pd.DataFrame, found: dict[str, Look]) -> Non
 
 
 def cost_figure(frame: pd.DataFrame) -> Figure:
-    """Training speed at the longest horizon, every run and the median; and parameters."""
+    """Training speed in the last cell, every run and the median; and parameters."""
     found = looks(frame.architecture)
-    longest = frame.horizon.max()
+    last = cell_names(frame)[-1]
+    where = f"at horizon {last}" if differ_by_horizon_only(frame) else f"({last})"
     figure = Figure(figsize=(WIDTH, 1.0 + 0.32 * len(found)))
     speed, parameters = figure.subplots(1, 2, sharey=True)
     for place, (name, look) in enumerate(found.items()):
         runs = frame.loc[frame.architecture == name]
-        _bar(speed, place, runs.steps_per_second[runs.horizon == longest].dropna(), look)
+        _bar(speed, place, runs.steps_per_second[runs.cell == last].dropna(), look)
         _bar(parameters, place, runs.parameters.dropna(), look)
     speed.set_yticks(range(len(found)), [look.name for look in found.values()])
     speed.set_ylim(len(found) - 0.4, -0.6)  # the first on top
-    speed.set_xlabel(f"training steps per second at horizon {longest}")
+    speed.set_xlabel(f"training steps per second\n{where}")
     parameters.set_xlabel("trainable parameters")
     for axes in (speed, parameters):
         axes.grid(visible=False)
@@ -194,10 +203,18 @@ def _lost_note(frame: pd.DataFrame) -> list[Line2D]:
     return [note("diverged or failed", marker="x", color="black")] * bool(is_lost(frame).any())
 
 
-FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
-    "success": success_figure,
-    "steps_to_solved": steps_to_solved_figure,
-    "learning_curves": learning_curves_figure,
-    "cost": cost_figure,
-}
-"""Plot name -> tidy frame with at least one run -> figure."""
+Draw = Callable[[pd.DataFrame], Figure]
+"""Tidy frame with at least one run -> figure."""
+
+
+def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
+    """Return the plots that suit a tidy frame with at least one run, by name."""
+    if frame.ladder.all():
+        return {"frontier": frontier_figure, "cost": cost_figure}
+    capacity: dict[str, Draw] = {"capacity": capacity_figure} if varies_in_what_is_shown(frame) else {}
+    return capacity | {
+        "success": success_figure,
+        "steps_to_solved": steps_to_solved_figure,
+        "learning_curves": learning_curves_figure,
+        "cost": cost_figure,
+    }

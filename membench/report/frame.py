@@ -4,8 +4,8 @@ A run that diverged or failed counts with the success that it reached, at chance
 and as never solved.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,42 +13,120 @@ from membench import stats
 from membench.report.looks import in_order
 from membench.stats import MedianTime
 
-WHOLE_NUMBERS = ["steps_to_solved", "steps_to_sampled_95", "peak_memory_bytes", "state_bytes", "parameters"]
-FRACTIONS = ["success", "train_success", "seconds_to_solved", "seconds_to_sampled_95", "steps_per_second"]
+WHOLE_NUMBERS = [
+    "frontier",
+    "steps_to_solved",
+    "steps_to_sampled_95",
+    "peak_memory_bytes",
+    "state_bytes",
+    "parameters",
+]
+FRACTIONS = [
+    "success",
+    "sampled_success",
+    "train_success",
+    "seconds_to_solved",
+    "seconds_to_sampled_95",
+    "steps_per_second",
+    "flops_per_step",
+]
 """Columns of numbers that can be missing; NaN then, so that both kinds are floats in a tidy frame."""
 
 
+CELL_COLUMNS = {
+    "task": "{}",
+    "first_horizon": "horizon {}",
+    "num_items": "{} items",
+    "num_cues": "{} cues",
+    "query_flag": "query flag",
+    "observation_noise": "noise {}",
+    "reveal_cue": "cue revealed",
+    "objective": "{}",
+}
+"""What tells cells apart and how each is named; flags and noise are named where there are some."""
+
+
 class Cell(NamedTuple):
-    """The runs of one architecture at one horizon."""
+    """The runs of one architecture in one cell of the grid."""
 
     architecture: str
-    horizon: int
+    name: str
+    """What tells the cell from others of the frame: its horizon, as a number, where that is all."""
     runs: pd.DataFrame
 
     @property
     def key(self) -> dict[str, str | int]:
         """The first columns of every table by cell."""
-        return {"architecture": self.architecture, "horizon": self.horizon, "runs": len(self.runs)}
+        horizon = int(self.runs.first_horizon.iloc[0])
+        return {
+            "architecture": self.architecture,
+            "cell": self.name,
+            "horizon": horizon,
+            "runs": len(self.runs),
+        }
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame of `records.to_frame` in a fixed order, with `counted_success` for every run.
+    """Return the frame of `records.to_frame` in a fixed order, with some columns more.
 
-    Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured.
+    Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured; `bits`
+    is what it recalled of `bits_shown`; `cell` names the run's cell; `cell_place` is that cell's place in the
+    order.
     """
     frame = frame.assign(**{name: frame[name].astype(float) for name in WHOLE_NUMBERS + FRACTIONS})
     frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
+    asked = list(zip(frame.num_items, frame.num_cues, strict=True))
+    frame["bits"] = [
+        stats.bits_recalled(success, items, cues)
+        for success, (items, cues) in zip(frame.counted_success, asked, strict=True)
+    ]
+    frame["bits_shown"] = [stats.bits_recalled(1.0, items, cues) for items, cues in asked]
+    frame["cell_place"] = frame.groupby(list(CELL_COLUMNS), sort=True).ngroup()
+    frame["cell"] = _cell_names(frame)
     places = {name: place for place, name in enumerate(in_order(frame.architecture))}
     frame["place"] = frame.architecture.map(places)
-    frame = frame.sort_values(["place", "horizon", "seed", "run_id"], ignore_index=True)
+    frame = frame.sort_values(["place", "cell_place", "seed", "run_id"], ignore_index=True)
     return frame.drop(columns="place")
 
 
+def _cell_names(frame: pd.DataFrame) -> pd.Series:
+    varying = [name for name in CELL_COLUMNS if len(set(frame[name])) > 1]
+    if not set(varying) - {"first_horizon"}:
+        return frame.first_horizon.map(str)
+    return pd.Series(
+        [_cell_name(row, varying) for row in frame.to_dict("records")], frame.index, dtype=object
+    )
+
+
+def _cell_name(row: dict[Hashable, Any], varying: list[str]) -> str:
+    parts = [
+        CELL_COLUMNS[name].format(row[name])
+        for name in varying
+        if row[name] is not False and row[name] != 0.0
+    ]
+    return ", ".join(parts) or "plain"
+
+
+def differ_by_horizon_only(frame: pd.DataFrame) -> bool:
+    """Return whether the cells of a tidy frame are named by their horizons alone."""
+    return bool((frame.cell == frame.first_horizon.map(str)).all())
+
+
+def cell_names(frame: pd.DataFrame) -> list[str]:
+    """Return the names of the cells of a tidy frame, in order."""
+    return list(frame.sort_values("cell_place").cell.unique())
+
+
+def cell_heading(frame: pd.DataFrame) -> str:
+    """Return what tells the cells of a tidy frame apart."""
+    return "Horizon" if differ_by_horizon_only(frame) else "Task"
+
+
 def cells(frame: pd.DataFrame) -> Iterator[Cell]:
-    """Yield the cells of a tidy frame that have runs, horizon by horizon."""
-    for horizon, at_horizon in frame.groupby("horizon"):
-        for architecture, runs in at_horizon.groupby("architecture", sort=False):
-            yield Cell(str(architecture), int(str(horizon)), runs)
+    """Yield the cells of a tidy frame that have runs, in order."""
+    for name in cell_names(frame):
+        for architecture, runs in frame.loc[frame.cell == name].groupby("architecture", sort=False):
+            yield Cell(str(architecture), name, runs)
 
 
 def is_lost(runs: pd.DataFrame) -> pd.Series:

@@ -18,14 +18,15 @@ class Look(NamedTuple):
 BUILT_IN = {
     "gru": Look("GRU", "#0072B2", "o"),
     "gru_pmm": Look("GRU+PMM", "#D55E00", "s"),
+    "pmm_addressed": Look("Addressed PMM", "#56B4E9", "P"),
     "lstm": Look("LSTM", "#009E73", "^"),
     "transformer": Look("Transformer", "#AA4499", "D"),
     "mamba": Look("Mamba", "#E69F00", "v"),
 }
 """Colours of Okabe and Ito, and Tol's purple: told apart with any colour vision, and by marker in grey."""
 
-OTHER_COLOURS = ("#56B4E9", "#882255", "#999933", "#332288", "#CC6677", "#555555")
-OTHER_MARKERS = ("P", "X", "p", "h", "<", ">")
+OTHER_COLOURS = ("#882255", "#44AA99", "#999933", "#332288", "#CC6677", "#555555")
+OTHER_MARKERS = ("X", "p", "h", "<", ">")
 
 LONGEST_LABEL = 18
 """Characters of a name that fit into a figure's legend."""

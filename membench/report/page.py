@@ -59,6 +59,10 @@ def page(
         missing=missing,
         complaints=complaints,
         num_repeated=_num_repeated(records),
+        is_ladder=bool(records) and all(record.config.ladder for record in records),
+        gap=_recall_gap(records),
+        is_capacity=len({(r.config.task.num_items, r.config.task.num_cues) for r in records}) > 1,
+        seeds_per_cell=len({record.seed for record in records}),
         machines=_distinct([record.machine for record in records], ("processor", "cores", "system")),
         versions=_distinct([record.versions for record in records], ("membench", "python", "torch", "numpy")),
     )
@@ -66,7 +70,16 @@ def page(
 
 def _num_repeated(records: list[RunRecord]) -> int:
     """Return how many runs differ from another in nothing that a table shows."""
-    return len(records) - len({(record.architecture, record.horizon, record.seed) for record in records})
+    shown = {
+        (record.architecture, record.config.task, record.config.objective, record.seed) for record in records
+    }
+    return len(records) - len(shown)
+
+
+def _recall_gap(records: list[RunRecord]) -> str:
+    """Return what the recall gap is beyond the horizon, in words."""
+    num_items = sorted({record.config.task.num_items for record in records})
+    return " or ".join(f"{items} step{'s' * (items > 1)} more" for items in num_items)
 
 
 def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pieces of figures: a horizon axis on which no two runs hide each other, and what goes beside a plot."""
+"""Pieces of figures: an axis of cells on which no two runs hide each other, and what goes beside a plot."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from membench.report import text
+from membench.report.frame import Cell, cell_names, differ_by_horizon_only
 from membench.report.looks import Look
 
 WIDTH = 7.0
@@ -45,34 +46,42 @@ STYLE = {
 GREY = "#777777"
 
 
-class HorizonAxis:
-    """Places on a logarithmic axis of horizons: each cell has a slot, each seed a place in its slot.
+class CellAxis:
+    """Places along an axis of cells: each cell has a slot per memory, each seed a place in its slot.
 
-    Horizon 0 lies one octave left of horizon 1.
+    Horizons stand on a logarithmic axis, 0 one octave left of 1; other cells side by side.
     """
 
     def __init__(self, frame: pd.DataFrame, architectures: Iterable[str]):
-        self.horizons = sorted(frame.horizon.unique())
-        self.centres = {horizon: float(np.log2(max(horizon, 0.5))) for horizon in self.horizons}
+        names = cell_names(frame)
+        self.title = "horizon (steps between cue and query)"
+        self.centres = {name: float(place) for place, name in enumerate(names)}
+        if differ_by_horizon_only(frame):
+            self.centres = {name: float(np.log2(max(int(name), 0.5))) for name in names}
+        else:
+            self.title = "task"
         gaps = np.diff(list(self.centres.values()))
         width = 0.84 * (gaps.min() if len(gaps) else 1.0)
-        names = list(architectures)
-        self.slot = width / len(names)
-        self.offsets = {name: (place - (len(names) - 1) / 2) * self.slot for place, name in enumerate(names)}
+        memories = list(architectures)
+        self.slot = width / len(memories)
+        self.offsets = {
+            name: (place - (len(memories) - 1) / 2) * self.slot for place, name in enumerate(memories)
+        }
 
-    def centre(self, architecture: str, horizon: int) -> float:
+    def centre(self, cell: Cell) -> float:
         """Return the middle of a cell's slot."""
-        return self.centres[horizon] + self.offsets[architecture]
+        return self.centres[cell.name] + self.offsets[cell.architecture]
 
-    def spread(self, architecture: str, horizon: int, num_runs: int) -> np.ndarray:
+    def spread(self, cell: Cell) -> np.ndarray:
         """Return a place for each of a cell's runs, side by side in its slot."""
+        num_runs = len(cell.runs)
         places = (np.arange(num_runs) - (num_runs - 1) / 2) / max(num_runs, 1)
-        return self.centre(architecture, horizon) + 0.9 * self.slot * places
+        return self.centre(cell) + 0.9 * self.slot * places
 
     def label(self, axes: Axes) -> None:
-        """Write the horizons under `axes`, with a faint line between neighbours."""
+        """Write the cells' names under `axes`, with a faint line between neighbours."""
         places = list(self.centres.values())
-        axes.set_xticks(places, [str(horizon) for horizon in self.horizons])
+        axes.set_xticks(places, [name.replace(", ", "\n") for name in self.centres])
         axes.tick_params(axis="x", length=0)
         margin = 0.65 * len(self.offsets) * self.slot
         axes.set_xlim(places[0] - margin, places[-1] + margin)

@@ -8,11 +8,23 @@ import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import WHOLE_NUMBERS, cells, median_time, num_solved, tidy
+from membench.report.frame import (
+    WHOLE_NUMBERS,
+    cell_heading,
+    cell_names,
+    cells,
+    differ_by_horizon_only,
+    median_time,
+    num_solved,
+    tidy,
+)
 from membench.report.looks import display_name
 from membench.stats import Interval, MedianTime
 
 MILESTONES = [(unit, milestone) for milestone in ("solved", "sampled_95") for unit in ("steps", "seconds")]
+
+KEY = ["architecture", "cell", "horizon", "runs"]
+"""The first columns of every table by cell; see `Cell.key`."""
 
 
 class Table(NamedTuple):
@@ -24,29 +36,94 @@ class Table(NamedTuple):
 
 
 def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the result at a glance, as text: a row per architecture, a column per horizon, and the cost.
+    """Return the result at a glance, as text: a row per architecture, a column per cell, and the cost.
+
+    Of ladders, it is `frontier_table`.
 
     Args:
         frame: of `records.to_frame`; may be empty.
     """
     frame = tidy(frame)
-    horizons = sorted(frame.horizon.unique())
+    if len(frame) and frame.ladder.all():
+        return frontier_table(frame).shown
+    names = cell_names(frame)
+    prefix = "Horizon " if differ_by_horizon_only(frame) else ""
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
         row = {"Memory": display_name(str(architecture))}
-        for horizon in horizons:
-            here = runs.loc[runs.horizon == horizon]
+        for name in names:
+            here = runs.loc[runs.cell == name]
             found = f"{text.share(here.counted_success.mean())} ({num_solved(here)}/{len(here)})"
-            row[f"Horizon {horizon}"] = found if len(here) else text.NOTHING
+            row[f"{prefix}{name}"] = found if len(here) else text.NOTHING
         row["Parameters"] = text.count(runs.parameters.median())
-        speed = runs.steps_per_second[runs.horizon == horizons[-1]].median()
-        row[f"Steps/s at {horizons[-1]}"] = text.rounded(speed)
+        speed = runs.steps_per_second[runs.cell == names[-1]].median()
+        row[f"Steps/s at {names[-1]}" if prefix else f"Steps/s, {names[-1]}"] = text.rounded(speed)
         rows.append(row)
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["Memory", "Parameters", "Steps/s"])
 
 
+def frontier_table(frame: pd.DataFrame) -> Table:
+    """Return the longest horizon that ladders solved, by architecture: the median and every seed's."""
+    rows = []
+    for architecture, runs in frame.loc[frame.ladder].groupby("architecture", sort=False):
+        frontiers = runs.frontier.fillna(0)
+        rows.append(
+            {
+                "architecture": architecture,
+                "runs": len(runs),
+                "median_frontier": frontiers.quantile(0.5, interpolation="lower"),
+                "by_seed": " ".join(f"{frontier:.0f}" for frontier in frontiers),
+                "budget": runs.steps.max(),
+                "median_steps_to_frontier": runs.steps_to_solved.median(),
+                "median_seconds_to_frontier": runs.seconds_to_solved.median(),
+                "mean_success": runs.counted_success.mean(),
+                "parameters": runs.parameters.median(),
+                "steps_per_second": runs.steps_per_second.median(),
+            }
+        )
+    measured = (
+        "median_frontier by_seed budget median_steps_to_frontier median_seconds_to_frontier mean_success"
+    )
+    columns = ["architecture", "runs", *measured.split(), "parameters", "steps_per_second"]
+    values = pd.DataFrame(rows, columns=columns)
+    every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
+    shown = {
+        "Memory": values.architecture.map(display_name),
+        "Frontier, median": values.median_frontier.map(text.count),
+        "Every seed": every_seed,
+        "Steps to it": values.median_steps_to_frontier.map(text.count),
+        "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
+        "Success there": values.mean_success.map(text.share),
+        "Parameters": values.parameters.map(text.count),
+        "Steps/s": values.steps_per_second.map(text.rounded),
+    }
+    return Table(values, pd.DataFrame(shown))
+
+
+def capacity_table(frame: pd.DataFrame) -> Table:
+    """Return the bits recalled by architecture and cell: mean over runs, and how many were shown."""
+    rows = [
+        cell.key
+        | {
+            "bits": cell.runs.bits.mean(),
+            "bits_shown": cell.runs.bits_shown.iloc[0],
+            "by_seed": " ".join(map(str, cell.runs.bits)),
+        }
+        for cell in cells(frame)
+    ]
+    values = pd.DataFrame(rows, columns=[*KEY, "bits", "bits_shown", "by_seed"])
+    shown = _shown_key(values, frame) | {
+        "Bits recalled": values.bits.map(text.tenths),
+        "Bits shown": values.bits_shown.map(text.tenths),
+        "Every seed": [
+            " ".join(text.tenths(float(one)) for one in seeds.split()) for seeds in values.by_seed
+        ],
+    }
+    return Table(values, pd.DataFrame(shown))
+
+
 def success_table(frame: pd.DataFrame) -> Table:
-    """Return success by architecture and horizon: mean, interval over seeds, every seed's value."""
+    """Return success by architecture and cell: mean, interval over seeds, every seed's value."""
     rows, intervals = [], []
     for cell in cells(frame):
         success = cell.runs.counted_success
@@ -64,9 +141,9 @@ def success_table(frame: pd.DataFrame) -> Table:
                 "by_seed": " ".join(map(str, success)),
             }
         )
-    columns = "architecture horizon runs solved mean interquartile_mean interval_low interval_high by_seed"
-    values = pd.DataFrame(rows, columns=columns.split())
-    shown = _shown_key(values) | {
+    measured = ["solved", "mean", "interquartile_mean", "interval_low", "interval_high", "by_seed"]
+    values = pd.DataFrame(rows, columns=[*KEY, *measured])
+    shown = _shown_key(values, frame) | {
         "Solved": values.solved.map(str),
         "Mean success": values["mean"].map(text.share),
         "Interquartile mean": values.interquartile_mean.map(text.share),
@@ -88,8 +165,8 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
         rows.append(row)
     names = [f"{unit}_to_{milestone}" for unit, milestone in MILESTONES]
     medians = [column for name in names for column in (f"median_{name}", f"{name}_is_lower_bound")]
-    values = pd.DataFrame(rows, columns=["architecture", "horizon", "runs", "solved", *medians])
-    shown = _shown_key(values) | {
+    values = pd.DataFrame(rows, columns=[*KEY, "solved", *medians])
+    shown = _shown_key(values, frame) | {
         "Solved": values.solved.map(str),
         "Median steps to solved": _shown_times(values, "steps_to_solved", text.count),
         "Median seconds to solved": _shown_times(values, "seconds_to_solved", text.seconds),
@@ -100,11 +177,11 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
 
 
 def cost_table(frame: pd.DataFrame) -> Table:
-    """Return speed, parameters, state and memory by architecture and horizon: medians over runs."""
+    """Return speed, parameters, state and memory by architecture and cell: medians over runs."""
     medians = ["steps_per_second", "parameters", "state_bytes", "peak_memory_bytes"]
     rows = [cell.key | cell.runs[medians].median().to_dict() for cell in cells(frame)]
-    values = pd.DataFrame(rows, columns=["architecture", "horizon", "runs", *medians])
-    shown = _shown_key(values) | {
+    values = pd.DataFrame(rows, columns=[*KEY, *medians])
+    shown = _shown_key(values, frame) | {
         "Training steps/s": values.steps_per_second.map(text.rounded),
         "Parameters": values.parameters.map(text.count),
         "State per environment": values.state_bytes.map(text.size),
@@ -117,7 +194,7 @@ def runs_table(frame: pd.DataFrame) -> Table:
     """Return one row per run."""
     shown = {
         "Memory": frame.architecture.map(display_name),
-        "Horizon": frame.horizon.map(str),
+        cell_heading(frame): frame.cell,
         "Seed": frame.seed.map(str),
         "Status": frame.status,
         "Success": frame.success.map(text.share),
@@ -127,14 +204,15 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Steps/s": frame.steps_per_second.map(text.rounded),
         "Error": frame.error.fillna(""),
     }
-    values = frame.drop(columns="curve").astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    values = frame.drop(columns=["curve", "rungs", "cell_place"])
+    values = values.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     return Table(values, pd.DataFrame(shown, dtype=str))
 
 
-def _shown_key(values: pd.DataFrame) -> dict[str, pd.Series]:
+def _shown_key(values: pd.DataFrame, frame: pd.DataFrame) -> dict[str, pd.Series]:
     return {
         "Memory": values.architecture.map(display_name),
-        "Horizon": values.horizon.map(str),
+        cell_heading(frame): values.cell.map(str),
         "Runs": values.runs.map(str),
     }
 

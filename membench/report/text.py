@@ -23,6 +23,11 @@ def share(value: float) -> str:
     return NOTHING if math.isnan(value) else f"{value:.2f}"
 
 
+def tenths(value: float) -> str:
+    """Return a number with one decimal, as in 7.9."""
+    return NOTHING if math.isnan(value) else f"{value:.1f}"
+
+
 def seconds(value: float) -> str:
     """Return seconds without their unit, to a tenth below 10."""
     return NOTHING if math.isnan(value) else f"{value:.1f}" if value < 10 else f"{value:,.0f}"

@@ -1,0 +1,59 @@
+"""The figure of capacity: how many bits each memory recalled, by horizon and by what was shown."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from membench.report import text
+from membench.report.looks import looks
+from membench.report.panels import WIDTH
+
+MAPS_PER_ROW = 3
+SHOWN = ["num_items", "num_cues"]
+
+
+def varies_in_what_is_shown(frame: pd.DataFrame) -> bool:
+    """Return whether a tidy frame holds tasks of different numbers of items or cues."""
+    return len(frame[SHOWN].drop_duplicates()) > 1
+
+
+def capacity_figure(frame: pd.DataFrame) -> Figure:
+    """A map per memory: bits recalled, mean over seeds, coloured by their share of the bits shown."""
+    found = looks(frame.architecture)
+    num_columns = min(MAPS_PER_ROW, len(found))
+    num_rows = -(-len(found) // num_columns)
+    height = 0.9 + 0.34 * len(frame[SHOWN].drop_duplicates())
+    figure = Figure(figsize=(WIDTH, num_rows * height + 0.3))
+    grid = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
+    for axes in grid.flat[len(found) :]:
+        axes.remove()
+    image = None
+    for axes, (name, look) in zip(grid.flat, found.items(), strict=False):
+        image = _map(axes, frame, name)
+        axes.set_title(look.name)
+    if image is not None:
+        figure.colorbar(image, ax=grid, label="share of the bits shown", shrink=0.8)
+    figure.supxlabel("horizon (steps between last cue and first query)", fontsize="medium")
+    figure.supylabel("items x cues", fontsize="medium")
+    return figure
+
+
+def _map(axes: Axes, frame: pd.DataFrame, architecture: str) -> AxesImage:
+    """Draw one memory's map; every memory's has the same rows and columns."""
+    shown = frame.groupby(SHOWN).bits_shown.first()
+    horizons = sorted(set(frame.first_horizon))
+    runs = frame.loc[frame.architecture == architecture]
+    bits = runs.pivot_table(index=SHOWN, columns="first_horizon", values="bits", aggfunc="mean")
+    bits = bits.reindex(index=shown.index, columns=horizons)
+    shares = bits.div(shown, axis=0).to_numpy()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis", aspect="auto", origin="lower")
+    for (row, column), value in np.ndenumerate(bits.to_numpy()):
+        colour = "black" if shares[row, column] > 0.6 else "white"
+        axes.text(column, row, text.tenths(value), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(horizons)), [str(horizon) for horizon in horizons])
+    axes.set_yticks(range(len(shown)), [f"{items} x {cues}" for items, cues in shown.index])
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    return image

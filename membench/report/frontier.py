@@ -1,0 +1,42 @@
+"""The figure of ladders: how each memory climbed."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from membench.report.frame import is_lost
+from membench.report.looks import Look, looks
+from membench.report.panels import WIDTH, large_numbers, legend, note
+
+
+def frontier_figure(frame: pd.DataFrame) -> Figure:
+    """The longest horizon solved, against training steps and against seconds: a line per run."""
+    found = looks(frame.architecture)
+    figure = Figure(figsize=(WIDTH, 3.6))
+    by_steps, by_seconds = figure.subplots(1, 2, sharey=True)
+    _climb_panel(by_steps, frame, found, "steps")
+    _climb_panel(by_seconds, frame, found, "seconds")
+    by_steps.set(xlabel="training steps", ylabel="longest horizon solved")
+    by_seconds.set_xlabel("seconds from the start of the process")
+    rungs = sorted({rung.horizon for rungs in frame.rungs for rung in rungs})
+    by_steps.set_yscale("log", base=2)
+    by_steps.set_yticks(rungs, [f"{rung:,}" for rung in rungs])
+    by_steps.yaxis.set_minor_formatter(NullFormatter())
+    lost = [note("diverged or failed", marker="x", color="black")] * bool(is_lost(frame).any())
+    legend(figure, found.values(), [note("last rung solved", marker="o"), *lost])
+    return figure
+
+
+def _climb_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: str) -> None:
+    for architecture, rungs, end in zip(frame.architecture, frame.rungs, frame[unit], strict=True):
+        look = found[architecture]
+        at, horizons = [getattr(rung, unit) for rung in rungs], [rung.horizon for rung in rungs]
+        if rungs:  # from the last rung solved, level to the end of the run
+            axes.step([*at, end], [*horizons, horizons[-1]], where="post", color=look.colour, alpha=0.75)
+        axes.plot(at[-1:], horizons[-1:], look.marker, color=look.colour)
+    lost = frame.loc[is_lost(frame)]
+    axes.plot(lost[unit], lost.frontier.fillna(lost.first_horizon), "x", color="black", zorder=5)
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    large_numbers(axes.xaxis)

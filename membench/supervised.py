@@ -1,0 +1,46 @@
+"""Supervised recall: the answers are told, and only holding them is left to learn.
+
+Privileged: no task tells an agent this. It sets a memory that cannot hold apart from a harness that cannot
+teach it.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from membench.agent import Agent
+from membench.config import PPOConfig
+from membench.ppo import EXPLODED, DivergenceError, UpdateStatistics
+from membench.rollout import Rollout
+
+
+def update(
+    agent: Agent, optimizer: torch.optim.Optimizer, rollout: Rollout, config: PPOConfig
+) -> UpdateStatistics:
+    """Improve the agent on one rollout by cross-entropy at the questions, as often as PPO would.
+
+    Raises:
+        DivergenceError: before a loss or gradient that is not finite or has exploded would reach the weights.
+    """
+    measured = []
+    for _ in range(config.num_epochs):
+        outputs, _ = agent.evaluate(rollout.observations)
+        loss = F.cross_entropy(outputs[rollout.asked], rollout.targets[rollout.asked])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), config.max_grad_norm)
+        entropy = agent.head.entropy(outputs.detach())[rollout.mask].mean()
+        measured.append(torch.stack([loss.detach(), entropy, grad_norm]))
+        if not (measured[-1].abs() < EXPLODED).all():
+            raise DivergenceError(f"loss {loss.item():.3g}, gradient norm {grad_norm.item():.3g}")
+        optimizer.step()
+    loss, entropy, grad_norm = torch.stack(measured).mean(0).tolist()
+    return UpdateStatistics(
+        policy_loss=loss,
+        value_loss=0.0,
+        entropy=entropy,
+        kl=0.0,
+        clip_fraction=0.0,
+        grad_norm=grad_norm,
+        explained_variance=0.0,
+    )
