@@ -20,6 +20,7 @@ steps. `gate_timescales` spreads the units' time constants instead; see `archite
 import torch
 from torch import Tensor, nn
 
+from architectures.gru_sequence import gru_sequence
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import Memory, State, Trace
 
@@ -65,10 +66,24 @@ class GRU(Memory):
 
 
 def run_gru(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run `gru` over x [b t i] from a state of `hidden` and `lower`; see `GRU`."""
+    """Run `gru` over x [b t i] from a state of `hidden` and `lower`; see `GRU`.
+
+    Whole sequences on a CPU go through `architectures.gru_sequence`, the rest through PyTorch's layer.
+    """
+    if x.device.type == "cpu" and x.shape[1] > 1 and not torch.is_autocast_enabled("cpu"):
+        return _run_sequence(gru, x, state)
     layers_first = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1)
     y, after = gru(x, layers_first.contiguous())
     return y, {"hidden": after[-1], "lower": after[:-1].transpose(0, 1)}
+
+
+def _run_sequence(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
+    initial = [*state["lower"].unbind(1), state["hidden"]]
+    last = []
+    for h, weights in zip(initial, gru.all_weights, strict=True):
+        x = gru_sequence(x, h, *weights)
+        last.append(x[:, -1])
+    return x, {"hidden": last[-1], "lower": torch.stack(last, dim=1)[:, :-1]}
 
 
 def spread_update_gates(gru: nn.GRU, timescales: Timescales) -> None:

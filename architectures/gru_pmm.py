@@ -23,6 +23,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from architectures.content_addressing import write_and_read
 from architectures.gru import run_gru, spread_update_gates
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
@@ -57,28 +58,15 @@ class PredictiveMemoryModule(nn.Module):
             The read-outs [b t heads*d] and the memory after the last step.
         """
         scale = 1 / math.sqrt(self.slot_size)
-        write_queries = (self.write_query(features) * scale).unsqueeze(-1).unbind(1)
-        write_values = self.write_value(features).unsqueeze(2).unbind(1)
-        read_queries = (self.read_queries(features) * scale).unflatten(
-            -1, (self.num_read_heads, self.slot_size)
-        )
-        writes, reads, attentions, memories = [], [], [], []
-        for write_query, write_value, read_query in zip(
-            write_queries, write_values, read_queries.unbind(1), strict=True
-        ):
-            write_weights = torch.softmax(memory @ write_query, dim=1)
-            memory = torch.baddbmm(memory, write_weights, write_value)
-            read_weights = torch.softmax(read_query @ memory.transpose(1, 2), dim=-1)
-            reads.append(read_weights @ memory)
-            if trace is not None:
-                writes.append(write_weights.transpose(1, 2))
-                attentions.append(read_weights)
-                memories.append(memory)
+        values = self.write_value(features)
+        read_queries = self.read_queries(features).unflatten(-1, (self.num_read_heads, self.slot_size))
+        found = write_and_read(self.write_query(features) * scale, values, read_queries * scale, memory)
         if trace is not None:
-            trace.record("attention.write", torch.stack(writes, dim=1))
-            trace.record("attention.read", torch.stack(attentions, dim=1))
-            trace.record("memory", torch.stack(memories, dim=1))
-        return torch.stack(reads, dim=1).flatten(2), memory
+            written = found.write_weights.unsqueeze(3) * values.unsqueeze(2)
+            trace.record("attention.write", found.write_weights.unsqueeze(2))
+            trace.record("attention.read", found.read_weights)
+            trace.record("memory", memory.unsqueeze(1) + written.cumsum(1))
+        return found.reads.flatten(2), found.memory
 
 
 class GRUPMM(Memory):

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.additive_memory import write_and_read
-from architectures.gru import spread_update_gates
+from architectures.gru import run_gru, spread_update_gates
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
 
@@ -108,7 +108,7 @@ class AddressedPMM(Memory):
 
     def _encode(self, x: Tensor, hidden: Tensor) -> Tensor:
         if isinstance(self.encoder, nn.GRU):
-            return self.encoder(x, hidden.unsqueeze(0))[0]
+            return run_gru(self.encoder, x, {"hidden": hidden, "lower": hidden.unsqueeze(1)[:, :0]})[0]
         return self.encoder(x)
 
     def _attend(self, x: Tensor, features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import msgspec
 import torch
 
 from membench.agent import build_agent
-from membench.catalogue import memory_options
+from membench.catalogue import check_memory_options, memory_options
 from membench.config import RunConfig, build_config, merge, nest, to_settings
 from membench.describe import count_parameters
 from membench.envs import make_task
@@ -30,6 +30,7 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
             f"--match-parameters {num_parameters}: architecture {config.architecture!r} has no option "
             "hidden_size to match them with"
         )
+    check_memory_options(config.architecture, config.memory)
     settings = merge(to_settings(config), nest("seed", 0), nest("task.horizon", 1), nest("ladder", False))
     settings["curriculum"] = []  # neither decides how large an agent is
     width = _width(msgspec.json.encode(settings, order="sorted"), num_parameters)

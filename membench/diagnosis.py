@@ -1,0 +1,93 @@
+"""Diagnosis: can an agent, as it is, tell the cues apart when it is asked, and can it learn to?
+
+Most failures to learn over a delay show before any training. Where the features of different cues hardly
+differ at the query, the cue was lost on the way in or drowned by the delay; where no gradient reaches the
+cue, nothing will be done about it; where the question's step has a small share of the policy gradient, the
+other steps' noise drowns what there is to learn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from membench.agent import Agent, build_agent
+from membench.config import PPOConfig, RunConfig
+from membench.envs import Task, TaskVectorEnv, make_task
+from membench.ppo import generalised_advantages, normalised
+from membench.rollout import collect_open_loop, draw_noise
+from membench.training import RandomStreams
+
+NUM_EPISODES = 128
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one agent makes of one task.
+
+    Attributes:
+        feature_norm: mean norm of the latent at the last question.
+        cue_distance: mean distance between the mean latents there of two different right answers, as a share
+            of `feature_norm`.
+        cue_gradient: norm of the gradient of the answers' cross-entropy with respect to the first
+            observation, as a share of that with respect to all of them; 0 where nothing reaches it.
+        question_share: norm of the policy gradient of the question steps, as a share of that plus the norm of
+            the other steps' gradient.
+    """
+
+    feature_norm: float
+    cue_distance: float
+    cue_gradient: float
+    question_share: float
+
+
+def diagnose(config: RunConfig) -> Diagnosis:
+    """Return the diagnosis of the agent that a run of `config` would begin with."""
+    task, random = make_task(config.task), RandomStreams(config.seed)
+    torch.manual_seed(random.initialisation)
+    return diagnose_agent(build_agent(config, task), task, config.ppo)
+
+
+def diagnose_agent(agent: Agent, task: Task, config: PPOConfig) -> Diagnosis:
+    """Return the diagnosis of an agent, at any time of its training; the agent stays as it is."""
+    episodes = task.draw(np.random.default_rng(0), NUM_EPISODES)
+    observations = torch.from_numpy(episodes.observations).requires_grad_()
+    asked = torch.from_numpy(episodes.is_question)
+    answers = torch.from_numpy(episodes.targets)[asked]
+    latents, _ = agent.memory(observations * agent.observation_scale, agent.initial_state(NUM_EPISODES))
+    at_last_question = latents[:, -1].detach()
+    loss = F.cross_entropy(agent.policy_head(latents[asked]), answers)
+    (gradient,) = torch.autograd.grad(loss, observations)
+    norms = gradient.square().sum(-1).mean(0).sqrt()
+    feature_norm = at_last_question.norm(dim=1).mean()
+    distance = _distance_between(at_last_question, torch.from_numpy(episodes.targets[:, -1]))
+    return Diagnosis(
+        feature_norm=float(feature_norm),
+        cue_distance=float(distance / feature_norm) if feature_norm else 0.0,
+        cue_gradient=float(norms[0] / norms.norm()) if norms.any() else 0.0,
+        question_share=_question_share(agent, task, config),
+    )
+
+
+def _distance_between(latents: Tensor, answers: Tensor) -> Tensor:
+    means = torch.stack([latents[answers == answer].mean(0) for answer in answers.unique()])
+    return torch.pdist(means).mean()
+
+
+def _question_share(agent: Agent, task: Task, config: PPOConfig) -> float:
+    envs = TaskVectorEnv(task, NUM_EPISODES, discrete=agent.head.discrete)
+    noise = draw_noise(agent, envs, torch.Generator().manual_seed(0))
+    rollout = collect_open_loop(agent, envs, seed=0, noise=noise)
+    advantages = normalised(generalised_advantages(rollout, config.discount, config.gae_lambda), rollout.mask)
+    norms = []
+    for steps in (rollout.asked, rollout.mask & ~rollout.asked):
+        outputs, _ = agent.evaluate(rollout.observations)
+        weighted = agent.head.log_prob(outputs, rollout.actions) * advantages
+        gradients = torch.autograd.grad(
+            weighted[steps].sum(), list(agent.parameters()), allow_unused=True, materialize_grads=True
+        )
+        norms.append(torch.stack([gradient.norm() for gradient in gradients]).norm())
+    at_question, elsewhere = norms
+    return float(at_question / (at_question + elsewhere))
