@@ -61,8 +61,9 @@ class LadderTraining(Training):
     def _climb(self) -> None:
         """Note the rung as solved and step on the next one."""
         horizon = self.task.config.horizon
-        self.rungs.append(Rung(horizon=horizon, steps=self.steps, seconds=self.seconds))
-        self.solved = Milestone(self.steps, self.seconds)
+        rung = Rung(horizon=horizon, steps=self.steps, seconds=self.seconds)
+        self.rungs.append(rung)
+        self.solved = Milestone(rung.steps, rung.seconds)
         self._weights_at_frontier = {name: tensor.clone() for name, tensor in self.agent.state_dict().items()}
         self._stand_on(2 * horizon)
         self.train_at(2 * horizon)

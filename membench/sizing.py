@@ -14,9 +14,10 @@ from membench.envs import make_task
 from membench.errors import InputError
 
 TOLERANCE = 0.05
-WIDTH_STEP = 8
-"""Widths are multiples of this, which suits attention heads and processors."""
-WIDEST = 2**16
+WIDTH_STEPS = (8, 1)
+"""Widths are multiples of the first, which suits attention heads and processors, else of the second."""
+
+WIDEST = 2**14
 
 
 def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
@@ -49,17 +50,20 @@ def _width(settings: bytes, num_parameters: int) -> int:
         except InputError:  # a width that this memory refuses
             return -math.inf
 
-    high = 2 * WIDTH_STEP  # parameters grow with width: twice as wide, until there are enough of them
+    high = 2 * max(WIDTH_STEPS)  # parameters grow with width: twice as wide, until there are enough of them
     while count(high) < num_parameters and high < WIDEST:
         high *= 2
-    widths = range(high // 2, high + 1, WIDTH_STEP)
-    width = min(widths, key=lambda width: abs(count(width) - num_parameters))
-    if abs(count(width) - num_parameters) > TOLERANCE * num_parameters:
-        raise InputError(
-            f"--match-parameters {num_parameters}: no width of {config.architecture!r} comes within 5 %; the "
-            f"nearest, {width}, has {count(width):,.0f}"
-        )
-    return width
+    nearest = 0
+    for step in WIDTH_STEPS:
+        nearest = min(range(high // 2, high + 1, step), key=lambda width: abs(count(width) - num_parameters))
+        if abs(count(nearest) - num_parameters) <= TOLERANCE * num_parameters:
+            return nearest
+        if high == WIDEST:
+            break
+    raise InputError(
+        f"--match-parameters {num_parameters}: no width of {config.architecture!r} comes within 5 %; the "
+        f"nearest, {nearest}, has {count(nearest):,.0f}"
+    )
 
 
 def num_parameters_of(config: RunConfig) -> int:

@@ -10,6 +10,7 @@ from architectures.gru import GRU
 from architectures.gru_pmm import GRUPMM, PredictiveMemoryModule
 from architectures.lstm import LSTM
 from architectures.mamba import Mamba, Mixer
+from architectures.pmm_addressed import AddressedPMM
 from architectures.selective_scan import selective_scan, selective_scan_reference
 from architectures.transformer import Transformer
 
@@ -239,3 +240,40 @@ def test_the_scan_equals_its_reference(steps, dtype, tolerance, monkeypatch):
 
 def test_the_scan_s_gradients_are_those_of_its_outputs():
     assert torch.autograd.gradcheck(selective_scan, scan_arguments(2, 10, 3, 2))
+
+
+@pytest.mark.parametrize("controller", ["gru", "feedforward"])
+def test_addressed_pmm_computes_its_docstring(controller):
+    torch.manual_seed(0)
+    memory = AddressedPMM(3, hidden_size=6, num_slots=5, slot_size=4, controller=controller).double()
+    torch.nn.init.normal_(memory.gate.weight)
+    if memory.query_from_encoder is not None:
+        torch.nn.init.normal_(memory.query_from_encoder.weight)
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    y, after = memory(x, memory.initial_state(2))
+    hidden, content = torch.zeros(2, 6, dtype=torch.float64), torch.zeros(2, 5, 4, dtype=torch.float64)
+    for t in range(7):
+        o = x[:, t]
+        if controller == "gru":
+            hidden = memory.encoder(o.unsqueeze(1), hidden.unsqueeze(0))[0][:, 0]
+            q = memory.query(o) + memory.query_from_encoder(hidden)
+        else:
+            hidden, q = memory.encoder(o), memory.query(o)
+        q = q / (1 + q.square().mean(-1, keepdim=True)).sqrt()
+        w = (memory.temperature * (q @ memory.addresses.T) / 2).softmax(-1)
+        content = content + w.unsqueeze(2) * (memory.gate(o).sigmoid() * memory.value(o)).unsqueeze(1)
+        read = (w.unsqueeze(1) @ content).squeeze(1)
+        reads = torch.cat([w @ memory.addresses, memory.read_norm(read)], dim=-1)
+        torch.testing.assert_close(y[:, t], memory.latent_norm(hidden + memory.read_projection(reads)))
+    torch.testing.assert_close(after["content"], content)
+
+
+def test_a_zero_observation_writes_nothing_and_addresses_start_orthogonal():
+    memory = AddressedPMM(3, hidden_size=6, num_slots=4, slot_size=8)
+    x = torch.zeros(1, 50, 3)
+    x[:, 0] = 20 * torch.randn(3)
+    _, first = memory(x[:, :1], memory.initial_state(1))
+    _, last = memory(x, memory.initial_state(1))
+    assert first["content"].abs().max() > 0.01
+    torch.testing.assert_close(last["content"], first["content"])
+    torch.testing.assert_close(memory.addresses @ memory.addresses.T, 8 * torch.eye(4))

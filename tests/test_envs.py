@@ -152,3 +152,75 @@ def test_a_wrong_option_is_named(options, message):
 def test_unsupported_autoreset_is_refused():
     with pytest.raises(InputError, match="SAME_STEP or DISABLED"):
         vector_env(autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def recall_task(**options):
+    return make_task(TaskConfig(name="AssociativeRecall-v0", num_items=3, **options))
+
+
+def test_every_key_is_shown_once_and_one_is_asked():
+    episodes = recall_task(horizon=2).draw(np.random.default_rng(0), 200)
+    pairs, query = episodes.observations[:, :3], episodes.observations[:, -1]
+    assert episodes.observations.shape == (200, 6, 3 + 4 + 1)
+    np.testing.assert_array_equal(pairs[..., :3].sum(1), 1)  # every key once
+    np.testing.assert_array_equal(pairs[..., 3:7].sum(2), 1)  # one value per pair
+    assert not episodes.observations[:, 3:5].any() and not pairs[..., 7].any()
+    np.testing.assert_array_equal(query[:, :3].sum(1), 1)
+    assert not query[:, 3:7].any() and query[:, 7].all()
+    assert len({tuple(row) for row in pairs[..., :3].argmax(2)}) == 6  # all orders
+    assert (episodes.targets[:, :-1] == NO_QUESTION).all()
+
+
+def test_the_answer_is_the_value_shown_with_the_asked_key():
+    envs = vector_env(num_envs=64, name="AssociativeRecall-v0", horizon=4, num_items=3)
+
+    def look_up(seen):
+        asked = seen[:, -1, :3].argmax(1)
+        shown_at = seen[:, :3, :3].argmax(2) == asked[:, None]
+        return (seen[:, :3, 3:7] * shown_at[..., None]).sum(1).argmax(1) if seen.shape[1] == 8 else asked
+
+    _, rewards, _ = play(envs, 0, look_up)
+    np.testing.assert_array_equal(rewards.sum(1), 1)
+
+
+def test_a_memory_that_forgets_the_keys_is_at_chance_level_on_one_pair_in_three():
+    """Answering the value of the first pair is right when that is asked, and by chance otherwise."""
+    envs = vector_env(num_envs=20_000, name="AssociativeRecall-v0", horizon=0, num_items=3)
+    _, rewards, _ = play(envs, 0, lambda seen: seen[:, 0, 3:7].argmax(1))
+    expected = 1 / 3 + 2 / 3 / 4
+    assert abs(rewards.sum(1).mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / 20_000)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_revealed_cue_is_the_answer_at_the_query(name):
+    task = make_task(TaskConfig(name=name, num_items=2, horizon=3, reveal_cue=True, query_flag=True))
+    episodes = task.draw(np.random.default_rng(0), 50)
+    first = task.observation_size - 1 - task.num_actions
+    shown = episodes.observations[:, -task.num_questions :, first:-1]
+    np.testing.assert_array_equal(shown.argmax(-1), episodes.targets[:, -task.num_questions :])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_noise_fills_the_delay_and_nothing_else(name):
+    options = {"name": name, "num_items": 2, "horizon": 40, "query_flag": True}
+    noisy = make_task(TaskConfig(**options, observation_noise=0.5))
+    observations = noisy.draw(np.random.default_rng(0), 100).observations
+    delay = observations[:, 2 : -noisy.num_questions]
+    assert delay.shape[1] == 40
+    assert abs(delay.std() - 0.5) < 0.01
+    assert set(np.unique(observations[:, :2])) == {0.0, 1.0}
+    assert set(np.unique(observations[:, -noisy.num_questions :])) <= {0.0, 1.0}
+    assert TaskVectorEnv(noisy, 1).single_observation_space.contains(observations[0, 5])
+
+
+def test_a_query_flag_stands_at_the_query_only():
+    episodes = make_task(TaskConfig(horizon=3, query_flag=True)).draw(np.random.default_rng(0), 5)
+    np.testing.assert_array_equal(episodes.observations[..., -1], np.tile([0, 0, 0, 0, 1], (5, 1)))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_step_says_afterwards_what_was_right(name):
+    envs = vector_env(name=name, horizon=1, num_items=2)
+    targets = envs.draw_episodes(seed=3).targets
+    _, _, infos = play(envs, 3, lambda seen: np.zeros(len(seen), dtype=int))
+    np.testing.assert_array_equal(np.stack([info["target"] for info in infos], axis=1), targets)

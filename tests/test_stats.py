@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from membench.stats import bootstrap_interval, interquartile_mean, median_time
+from membench.stats import bits_recalled, bootstrap_interval, interquartile_mean, median_time
 
 NAN, NEVER = math.nan, math.inf
 
@@ -65,3 +65,14 @@ def test_an_interval_that_cannot_be_computed_is_none(values):
 )
 def test_median_time(times, watched_until, expected):
     assert median_time(times, watched_until) == expected
+
+
+def test_bits_recalled_by_hand():
+    assert bits_recalled(1.0, num_items=4, num_cues=4) == 8.0
+    assert bits_recalled(0.5, num_items=1, num_cues=2) == 0.0
+    assert bits_recalled(0.25, num_items=3, num_cues=4) == 0.0
+    assert bits_recalled(0.1, num_items=3, num_cues=4) == 0.0
+    # Of two symbols, p = 0.9: 1 - H(0.9) = 1 + 0.9 log2 0.9 + 0.1 log2 0.1.
+    assert bits_recalled(0.9, num_items=1, num_cues=2) == pytest.approx(0.5310044, abs=1e-7)
+    # Of four, p = 1/2 and 1/6 for each other: 2 - (1/2 + 1/2 log2 6) = 1.5 - 1.2924813.
+    assert bits_recalled(0.5, num_items=2, num_cues=4) == pytest.approx(2 * 0.2075187, abs=1e-6)

@@ -1,0 +1,82 @@
+"""Tuning: the same search for every memory, kept with where it came from."""
+
+import json
+
+import msgspec
+import pytest
+
+from architectures import ARCHITECTURES
+from membench import tuning
+from membench.catalogue import check_memory_options
+from membench.errors import InputError
+from membench.suite import list_suites, load_suite, plan_runs
+from membench.train import failed_record
+from membench.tuning import Trial, Tuned
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_memory_gets_the_same_search(architecture):
+    trials = tuning.tuning_configs(architecture)
+    assert len(trials) == tuning.NUM_TRIALS
+    assert len({config.run_id for trial in trials for config in trial}) == tuning.NUM_TRIALS * len(
+        tuning.SEEDS
+    )
+    for trial in trials:
+        assert tuple(config.seed for config in trial) == tuning.SEEDS
+        assert {(c.total_timesteps, c.task.horizon) for c in trial} == {
+            (tuning.TOTAL_TIMESTEPS, tuning.HORIZON)
+        }
+    rates = [trial[0].ppo.learning_rate for trial in trials]
+    assert (min(rates), max(rates)) == tuning.LEARNING_RATES
+
+
+def test_no_suite_reports_what_was_tuned_on():
+    assert min(tuning.SEEDS) >= 1000
+    horizons = {
+        config.task.horizon
+        for name in list_suites()
+        for profile in load_suite(name).profiles
+        for config in plan_runs(load_suite(name), profile, num_seeds=1)
+    }
+    assert tuning.HORIZON not in horizons
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_was_found_is_the_best_of_its_trials(architecture):
+    outcome = tuning.tuned_outcomes()[architecture]
+    tried = [json.loads(msgspec.json.encode(settings)) for settings in tuning.trial_settings(architecture)]
+    assert [trial.settings for trial in outcome.trials] == tried
+    assert outcome.settings == min(outcome.trials, key=lambda trial: trial.score).settings
+    assert outcome.command == f"membench tune {architecture}"
+    check_memory_options(architecture, outcome.settings.get("memory", {}))
+
+
+def test_a_suite_s_runs_begin_with_what_was_found():
+    for config in plan_runs(load_suite("horizons"), "quick", num_seeds=1):
+        found = tuning.tuned_settings(config.architecture)
+        assert config.ppo.learning_rate == found["ppo"]["learning_rate"]
+        assert found.get("memory", {}).items() <= config.memory.items()
+
+
+def records(architecture, steps):
+    configs = [config for trial in tuning.tuning_configs(architecture) for config in trial]
+    for config, to_solved in zip(configs, steps, strict=True):
+        yield msgspec.structs.replace(failed_record(config, ""), steps_to_solved=to_solved)
+
+
+def test_unsolved_counts_as_twice_the_budget_and_the_fewest_steps_win():
+    steps = [50_000, None, *[90_000, 90_000] * 6, 80_000, 99_000]
+    outcome = tuning.outcome_of("gru", list(records("gru", steps)), "membench tune gru")
+    assert outcome.trials[0].steps_to_solved == [50_000, 2 * tuning.TOTAL_TIMESTEPS]
+    assert outcome.settings == outcome.trials[-1].settings  # 89,500 on average
+
+
+def test_outcomes_share_a_file(tmp_path):
+    path = tmp_path / "tuned.json"
+    for name in ("b", "a", "b"):
+        trial = Trial(settings={}, steps_to_solved=[1])
+        tuning.write_outcome(path, name, Tuned(command=name, settings={}, trials=[trial]))
+    assert list(json.loads(path.read_text())) == ["a", "b"]
+    path.write_text("[1]")
+    with pytest.raises(InputError, match="not a file of tuned settings"):
+        tuning.write_outcome(path, "a", Tuned(command="", settings={}, trials=[]))
