@@ -20,7 +20,7 @@ from membench.ppo import generalised_advantages, normalised
 from membench.rollout import collect_open_loop, draw_noise
 from membench.training import RandomStreams
 
-NUM_EPISODES = 128
+NUM_EPISODES = 32
 
 
 @dataclass(frozen=True)

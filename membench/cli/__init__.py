@@ -7,7 +7,7 @@ import click
 
 from membench import __version__
 from membench.cli.running import run, train, tune
-from membench.cli.showing import check, describe, list_, report
+from membench.cli.showing import check, describe, diagnose, list_, report
 from membench.errors import InputError, unknown_name
 
 INTERRUPTED = 130
@@ -47,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, report, list_, describe, check, tune):
+for _command in (run, train, tune, report, list_, describe, diagnose, check):
     main.add_command(_command)

@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from membench.cli.options import (
     json_option,
+    match_option,
     out_option,
     preset_option,
     read_overrides,
@@ -14,7 +16,10 @@ from membench.cli.options import (
     with_options,
 )
 from membench.cli.printing import print_json, print_table, show_report
-from membench.errors import unknown_name
+from membench.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from membench.config import RunConfig
 
 
 @click.command()
@@ -91,20 +96,9 @@ def describe(
     architecture: str, horizon: int, preset: str | None, assignments: tuple[str, ...], as_json: bool
 ) -> None:
     """Show an architecture's parameters by part, its state's size and its cost per step."""
-    from membench.config import build_config, merge, nest
     from membench.describe import describe_agent
-    from membench.suite import load_preset
-    from membench.tuning import tuned_settings
 
-    config = build_config(
-        merge(
-            tuned_settings(architecture),
-            load_preset(preset).settings_for(architecture) if preset else {},
-            {"architecture": architecture},
-            nest("task.horizon", horizon),
-            read_overrides(assignments),
-        )
-    )
+    config = _config_of(architecture, horizon, preset, assignments)
     description = describe_agent(config)
     if as_json:
         print_json(description)
@@ -131,6 +125,49 @@ def describe(
 
 @click.command()
 @click.argument("architecture")
+@click.option(
+    "--horizons", default="20,100", show_default=True, metavar="N,N,...", help="Tasks to look at."
+)
+@with_options(match_option, preset_option, set_option, json_option)
+def diagnose(
+    architecture: str,
+    horizons: str,
+    num_parameters: int | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show whether ARCHITECTURE, untrained, can tell cues apart and learn to: minutes saved on a run that
+    could never learn."""
+    from membench.diagnosis import diagnose as diagnosis_of
+
+    if not all(horizon.isdigit() for horizon in horizons.split(",")):
+        raise InputError(f"--horizons {horizons!r}: must be numbers with commas between them, as in 20,100")
+    found = {
+        horizon: diagnosis_of(
+            _config_of(architecture, int(horizon), preset, assignments, num_parameters=num_parameters)
+        )
+        for horizon in horizons.split(",")
+    }
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        f"{architecture}, before training",
+        [
+            {
+                "horizon": horizon,
+                "distance between cues at the query": f"{one.cue_distance:.2g}",
+                "gradient that reaches the cue": f"{one.cue_gradient:.2g}",
+                "query's share of the policy gradient": f"{one.question_share:.2g}",
+            }
+            for horizon, one in found.items()
+        ],
+    )
+
+
+@click.command()
+@click.argument("architecture")
 @with_options(set_option, json_option)
 def check(architecture: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Run the laws that every memory obeys on ARCHITECTURE: a built-in name, or my.module:MyMemory."""
@@ -147,3 +184,28 @@ def check(architecture: str, assignments: tuple[str, ...], as_json: bool) -> Non
             [{"law": r.name, "": "holds" if r.passed else "BROKEN", "detail": r.detail} for r in results],
         )
     sys.exit(0 if passed else 1)
+
+
+def _config_of(
+    architecture: str,
+    horizon: int,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    num_parameters: int | None = None,
+) -> "RunConfig":
+    """Return the configuration that `membench train` would use."""
+    from membench.config import build_config, merge, nest
+    from membench.sizing import match_parameters
+    from membench.suite import load_preset
+    from membench.tuning import tuned_settings
+
+    config = build_config(
+        merge(
+            tuned_settings(architecture),
+            load_preset(preset).settings_for(architecture) if preset else {},
+            {"architecture": architecture},
+            nest("task.horizon", horizon),
+            read_overrides(assignments),
+        )
+    )
+    return match_parameters(config, num_parameters) if num_parameters else config

@@ -16,6 +16,7 @@ from membench.report.figures import figures_for
 from membench.report.frame import is_lost, tidy
 from membench.report.page import ReportHeading, page
 from membench.report.panels import STYLE
+from membench.report.rungs import rungs_table
 from membench.report.tables import Table, headline_table
 
 __all__ = ["ReportFiles", "ReportHeading", "headline_table", "write_report"]
@@ -70,6 +71,7 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         "steps_to_solved": tables.steps_to_solved_table(frame),
         "frontier": tables.frontier_table(frame),
         "capacity": tables.capacity_table(frame),
+        "rungs": rungs_table(frame),
         "cost": tables.cost_table(frame),
         "runs": tables.runs_table(frame),
         "lost": tables.runs_table(frame.loc[is_lost(frame)]),

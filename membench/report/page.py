@@ -61,6 +61,7 @@ def page(
         num_repeated=_num_repeated(records),
         is_ladder=bool(records) and all(record.config.ladder for record in records),
         gap=_recall_gap(records),
+        has_rungs=any(r.config.task.reveal_cue or r.config.objective != "ppo" for r in records),
         is_capacity=len({(r.config.task.num_items, r.config.task.num_cues) for r in records}) > 1,
         seeds_per_cell=len({record.seed for record in records}),
         machines=_distinct([record.machine for record in records], ("processor", "cores", "system")),
