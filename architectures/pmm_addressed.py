@@ -5,7 +5,7 @@ content is that of the Dynamic NTM (Gulcehre et al. 2016, arXiv 1607.00036, sect
 observation, e_t controller output, q query, A addresses and C content of the slots, w write weights, a read
 weights, g write gate, V o_t write value.
 
-    e_t = GRU(o_t, e_{t-1})   or, feed-forward,   e_t = E o_t
+    e_t = GRU(o_t, e_{t-1})   or, feed-forward,   e_t = tanh(E o_t)
     q_t = W_q o_t + U_q e_t;   q_t <- q_t / sqrt(1 + mean(q_t^2))
     w_t = a_t = softmax(tau A q_t / sqrt(d))
     C_t = C_{t-1} + w_t (g_t V o_t)^T,   g_t = sigmoid(G o_t + b)        (write, before read)
@@ -22,7 +22,8 @@ What differs from the module of the deep dive, and what each difference is for:
 - weights and values depend on no content, so that all steps are computed at once (`additive_memory`).
 
 U_q starts at zero, so that a key is at first looked up by what is seen and not by when. With the feed-forward
-controller there is no U_q, and the content is the only thing carried from step to step.
+controller there is no U_q, and the content is the only thing carried from step to step; its tanh bounds e_t as the GRU's
+does, lest a large observation drown what is read.
 """
 
 import math
@@ -109,7 +110,7 @@ class AddressedPMM(Memory):
     def _encode(self, x: Tensor, hidden: Tensor) -> Tensor:
         if isinstance(self.encoder, nn.GRU):
             return run_gru(self.encoder, x, {"hidden": hidden, "lower": hidden.unsqueeze(1)[:, :0]})[0]
-        return self.encoder(x)
+        return torch.tanh(self.encoder(x))
 
     def _attend(self, x: Tensor, features: Tensor) -> Tensor:
         """Return the weights [b t slot] with which every step both writes and reads."""

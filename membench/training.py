@@ -168,9 +168,11 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the budget is spent or, where that ends the run, the task solved."""
-        solved = self.solved.steps is not None and self.config.evaluation.stop_when_solved
-        return solved or self.steps >= self.config.total_timesteps
+        """Whether the budget is spent or, where that ends the run, the task solved and the policy sure of it."""
+        solved = self.solved.steps is not None and self.sampled_95.steps is not None
+        return self.steps >= self.config.total_timesteps or (
+            solved and self.config.evaluation.stop_when_solved
+        )
 
     def iterate(self) -> UpdateStatistics:
         """Collect one rollout and learn from it."""

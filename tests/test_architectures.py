@@ -258,7 +258,7 @@ def test_addressed_pmm_computes_its_docstring(controller):
             hidden = memory.encoder(o.unsqueeze(1), hidden.unsqueeze(0))[0][:, 0]
             q = memory.query(o) + memory.query_from_encoder(hidden)
         else:
-            hidden, q = memory.encoder(o), memory.query(o)
+            hidden, q = memory.encoder(o).tanh(), memory.query(o)
         q = q / (1 + q.square().mean(-1, keepdim=True)).sqrt()
         w = (memory.temperature * (q @ memory.addresses.T) / 2).softmax(-1)
         content = content + w.unsqueeze(2) * (memory.gate(o).sigmoid() * memory.value(o)).unsqueeze(1)

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from membench.config import RunConfig, TaskConfig
 from membench.errors import InputError
-from membench.records import CurvePoint, RunRecord, Status, to_frame
+from membench.records import CurvePoint, Rung, RunRecord, Status, to_frame
 from membench.report import ReportHeading, headline_table, write_report
 from membench.report.looks import looks
 
@@ -253,3 +254,109 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
 def test_reports_need_no_torch():
     code = "import sys, membench.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def climb(architecture, seed, frontier, **fields):
+    """A ladder run that solved every rung up to `frontier`."""
+    config = RunConfig(architecture=architecture, task=TaskConfig(horizon=8), ladder=True, seed=seed)
+    horizons = [8 * 2**k for k in range(20) if 8 * 2**k <= frontier]
+    rungs = [Rung(horizon=horizon, steps=100 * horizon, seconds=horizon / 8) for horizon in horizons]
+    solved = {"steps_to_solved": rungs[-1].steps, "seconds_to_solved": rungs[-1].seconds} if rungs else {}
+    return msgspec.structs.replace(
+        make_record(architecture, 2 * frontier, seed, status="solved" if rungs else "unsolved"),
+        run_id=config.run_id,
+        config=config,
+        frontier=frontier if rungs else None,
+        rungs=rungs,
+        **{"steps": 300_000, "seconds": 400.0, "steps_to_solved": None, "seconds_to_solved": None}
+        | solved
+        | fields,
+    )
+
+
+def test_ladders_get_their_frontier_and_no_table_of_horizons(tmp_path):
+    records = [climb("gru", seed, frontier) for seed, frontier in enumerate((64, 1024, 256))]
+    records += [climb("lstm", 0, 128), climb("lstm", 1, 0, success=0.3)]
+    files, content = write(tmp_path, records)
+    table = pd.read_csv(tmp_path / "tables" / "frontier.csv").set_index("architecture")
+    assert table.loc["gru", "median_frontier"] == 256
+    assert table.loc["lstm", "median_frontier"] == 0  # the lower of 0 and 128: never a horizon not solved
+    assert table.loc["gru", "by_seed"] == "64 1024 256"
+    assert "64, 1,024, 256" in content and "the recall gap is 1 step more" in content
+    assert {path.stem for path in files.plots} == {"frontier", "cost"}
+    assert "How long until solved" not in content
+    assert list(headline_table(to_frame(records)).columns[:3]) == ["Memory", "Frontier, median", "Every seed"]
+
+
+def capacity_record(architecture, horizon, items, success, seed=0):
+    config = RunConfig(
+        architecture=architecture, task=TaskConfig(horizon=horizon, num_items=items), seed=seed
+    )
+    record = make_record(architecture, horizon, seed, success=success)
+    return msgspec.structs.replace(record, run_id=config.run_id, config=config)
+
+
+def test_capacity_is_in_bits_by_horizon_and_items(tmp_path):
+    records = [
+        capacity_record(name, horizon, items, success)
+        for name in ("gru", "lstm")
+        for horizon, success in ((5, 1.0), (20, 0.25))
+        for items in (1, 4)
+    ]
+    files, content = write(tmp_path, records)
+    table = pd.read_csv(tmp_path / "tables" / "capacity.csv").set_index(["architecture", "cell"])
+    assert table.loc[("gru", "horizon 5, 4 items"), "bits"] == 8.0
+    assert table.loc[("gru", "horizon 20, 4 items"), "bits"] == 0.0
+    assert table.loc[("lstm", "horizon 5, 1 items"), "bits_shown"] == 2.0
+    assert "capacity" in {path.stem for path in files.plots}
+    assert "One seed per cell" in content
+
+
+def test_cells_are_named_by_what_tells_them_apart(tmp_path):
+    tasks = [
+        TaskConfig(horizon=100),
+        TaskConfig(horizon=50, query_flag=True),
+        TaskConfig(horizon=50, observation_noise=0.1),
+    ]
+    records = []
+    for task in tasks:
+        config = RunConfig(architecture="gru", task=task)
+        record = make_record("gru", task.horizon)
+        records.append(msgspec.structs.replace(record, run_id=config.run_id, config=config))
+    _, content = write(tmp_path, records)
+    table = pd.read_csv(tmp_path / "tables" / "success.csv")
+    assert set(table.cell) == {"horizon 100", "horizon 50, query flag", "horizon 50, noise 0.1"}
+    assert "Mixed settings" not in content
+    assert "horizon 50, query flag" in content
+
+
+def rung_record(objective, reveal_cue, status):
+    config = RunConfig(architecture="gru", task=TaskConfig(reveal_cue=reveal_cue), objective=objective)
+    record = make_record("gru", 20, status=status)
+    return msgspec.structs.replace(record, run_id=config.run_id, config=config)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown", "whole", "fails"),
+    [
+        ("solved", "solved", "solved", "nothing"),
+        ("unsolved", "solved", "unsolved", "memory: it cannot hold the cue"),
+        ("solved", "solved", "unsolved", "optimisation: PPO cannot teach it to hold"),
+        ("solved", "unsolved", "diverged", "harness: not even the shown cue is learned"),
+    ],
+)
+def test_rungs_say_what_fails(tmp_path, told, shown, whole, fails):
+    records = [
+        rung_record("supervised", False, told),
+        rung_record("ppo", True, shown),
+        rung_record("ppo", False, whole),
+    ]
+    _, content = write(tmp_path, records)
+    table = pd.read_csv(tmp_path / "tables" / "rungs.csv")
+    assert table.verdict.tolist() == [fails]
+    assert "Cannot hold, or cannot learn" in content
+
+
+def test_a_rung_that_was_not_run_gives_no_verdict(tmp_path):
+    write(tmp_path, [rung_record("supervised", False, "solved"), rung_record("ppo", False, "unsolved")])
+    assert pd.read_csv(tmp_path / "tables" / "rungs.csv").verdict.tolist() == ["not run on every rung"]

@@ -125,9 +125,7 @@ def describe(
 
 @click.command()
 @click.argument("architecture")
-@click.option(
-    "--horizons", default="20,100", show_default=True, metavar="N,N,...", help="Tasks to look at."
-)
+@click.option("--horizons", default="20,100", show_default=True, metavar="N,N,...", help="Tasks to look at.")
 @with_options(match_option, preset_option, set_option, json_option)
 def diagnose(
     architecture: str,
