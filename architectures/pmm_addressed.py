@@ -22,8 +22,8 @@ What differs from the module of the deep dive, and what each difference is for:
 - weights and values depend on no content, so that all steps are computed at once (`additive_memory`).
 
 U_q starts at zero, so that a key is at first looked up by what is seen and not by when. With the feed-forward
-controller there is no U_q, and the content is the only thing carried from step to step; its tanh bounds e_t as the GRU's
-does, lest a large observation drown what is read.
+controller there is no U_q, and the content is the only thing carried from step to step; its tanh bounds e_t
+as the GRU's does, lest a large observation drown what is read.
 """
 
 import math

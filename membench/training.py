@@ -168,7 +168,7 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the budget is spent or, where that ends the run, the task solved and the policy sure of it."""
+        """Whether the budget is spent or, where that ends the run, the task is solved and the policy sure."""
         solved = self.solved.steps is not None and self.sampled_95.steps is not None
         return self.steps >= self.config.total_timesteps or (
             solved and self.config.evaluation.stop_when_solved

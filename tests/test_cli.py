@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from membench import cli
+from membench import cli, tuning
 from membench.records import MEASURED_ON_THE_MACHINE, read_records
 
 TINY_SUITE = """
@@ -84,6 +84,25 @@ def suite(tmp_path):
         (["train", "--architecture", "gru", "--horizon", "-3"], "'--horizon': -3 is not in the range x>=0"),
         (["train", "--architecture", "gru", "--set", "task.horizon=-3"], "task.horizon: Expected `int` >= 0"),
         (["train", "--architecture", "gru", "--set", "ppo.discount=nan"], "finite"),
+        (["train", "--architecture", "gru", "--curriculum", "5:20k"], "must be HORIZON:STEPS,..."),
+        (["train", "--architecture", "gru", "--curriculum", "5:0"], "--curriculum: curriculum.0.timesteps"),
+        (
+            [
+                "train",
+                "--architecture",
+                "gru",
+                "--curriculum",
+                "5:9,6:9",
+                "--horizon",
+                "5",
+                "--set",
+                "ladder=true",
+            ],
+            "curriculum and ladder: must not both be set",
+        ),
+        (["train", "--architecture", "gru", "--match-parameters", "9"], "--match-parameters 9: no width"),
+        (["tune", "grru"], "architecture 'grru': unknown; did you mean 'gru'?"),
+        (["diagnose", "gru", "--horizons", "20;30"], "--horizons '20;30': must be numbers with commas"),
         (["report", "/no/such/folder"], "does not exist"),
         (["list", "suits"], "kind 'suits': unknown; did you mean 'suites'?"),
         (["describe", "gru_pm"], "did you mean 'gru_pmm'?"),
@@ -278,3 +297,49 @@ def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path):
 def test_help_needs_no_torch():
     code = "import sys, membench.cli; assert not {'torch', 'pandas', 'matplotlib'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_curriculum_sets_horizon_and_budget(membench, tmp_path):
+    code, out, _ = membench(
+        *("train", "--architecture", "gru", "--set", "memory.hidden_size=16", "--json"),
+        *("--curriculum", "1:100,2:300", "--out", tmp_path),
+    )
+    record = json.loads(out)
+    assert code == 0
+    assert (record["horizon"], record["config"]["total_timesteps"]) == (2, 400)
+    assert record["config"]["curriculum"] == [
+        {"horizon": 1, "timesteps": 100},
+        {"horizon": 2, "timesteps": 300},
+    ]
+
+
+def test_parameters_can_be_matched_in_a_single_run(membench, tmp_path):
+    code, out, _ = membench(
+        *("train", "--architecture", "lstm", "--match-parameters", "20000", "--total-timesteps", "100"),
+        *("--json", "--out", tmp_path),
+    )
+    assert code == 0
+    assert json.loads(out)["parameters"]["total"] == pytest.approx(20_000, rel=0.05)
+
+
+def test_a_search_goes_on_where_it_stopped_and_keeps_its_outcome(membench, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "TOTAL_TIMESTEPS", 200)
+    monkeypatch.setattr(tuning, "NUM_PARAMETERS", 2_000)
+    monkeypatch.setattr(tuning, "NUM_TRIALS", 2)
+    arguments = ("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / "tuned.json", "--json")
+    code, out, _ = membench(*arguments)
+    assert code == 0
+    outcome = json.loads(out)
+    assert [trial["steps_to_solved"] for trial in outcome["trials"]] == [[400, 400], [400, 400]]
+    assert json.loads((tmp_path / "tuned.json").read_text()) == {"gru": outcome}
+    code, again, err = membench(*arguments)
+    assert json.loads(again) == outcome and "4 runs are there already, 0 to do" in err
+
+
+def test_a_diagnosis_can_be_read_by_programs(membench):
+    code, out, _ = membench(
+        "diagnose", "gru", "--horizons", "3,30", "--set", "memory.hidden_size=16", "--json"
+    )
+    found = json.loads(out)
+    assert code == 0 and found.keys() == {"3", "30"}
+    assert found["3"]["cue_gradient"] > found["30"]["cue_gradient"] > 0

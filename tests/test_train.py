@@ -144,3 +144,29 @@ def test_a_frame_has_one_row_per_run():
     frame = to_frame(records)
     assert frame["seed"].tolist() == [0, 1]
     assert frame["parameters"].tolist() == [record.parameters["total"] for record in records]
+
+
+def test_told_the_answers_a_memory_learns_and_says_so():
+    record = train(small_config(objective="supervised", total_timesteps=12_000))
+    assert record.status == "solved"
+    assert record.config.objective == "supervised"
+    assert record.sampled_success > 0.9
+
+
+def test_long_episodes_in_parts_give_the_same_update(monkeypatch):
+    updated = []
+    for steps in (2**17, 12):  # 12: two episodes of five steps at a time
+        monkeypatch.setattr(ppo, "STEPS_PER_BACKWARD", steps)
+        training = Training(small_config(ppo={"num_minibatches": 3}), 0.0)
+        statistics = training.iterate()
+        updated.append(
+            [*(p.detach() for p in training.agent.parameters()), torch.tensor(vars(statistics)["kl"])]
+        )
+    for one, other in zip(*updated, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_loss_that_explodes_ends_a_run_as_diverged():
+    record = train(small_config(task={"reward_correct": 1e9}))
+    assert record.status == "diverged"
+    assert record.error is not None and record.error.startswith("after 0 steps: loss")
