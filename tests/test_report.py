@@ -360,3 +360,17 @@ def test_rungs_say_what_fails(tmp_path, told, shown, whole, fails):
 def test_a_rung_that_was_not_run_gives_no_verdict(tmp_path):
     write(tmp_path, [rung_record("supervised", False, "solved"), rung_record("ppo", False, "unsolved")])
     assert pd.read_csv(tmp_path / "tables" / "rungs.csv").verdict.tolist() == ["not run on every rung"]
+
+
+def test_runs_called_solved_that_do_not_hold_up_are_counted(tmp_path):
+    _, content = write(
+        tmp_path,
+        [
+            make_record(seed=0, sampled_success=0.99),
+            make_record(seed=1, sampled_success=0.90),
+            make_record(seed=2, success=0.94, sampled_success=0.50),
+            make_record(seed=3, status="unsolved", success=0.3, sampled_success=0.3),
+        ],
+    )
+    assert "Of the 3 runs called solved, 1 fell below their mark" in content
+    assert "training, and 2 with actions drawn" in content

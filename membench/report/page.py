@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -61,6 +61,7 @@ def page(
         num_repeated=_num_repeated(records),
         is_ladder=bool(records) and all(record.config.ladder for record in records),
         gap=_recall_gap(records),
+        solved=solved_and_examined(records),
         has_rungs=any(r.config.task.reveal_cue or r.config.objective != "ppo" for r in records),
         is_capacity=len({(r.config.task.num_items, r.config.task.num_cues) for r in records}) > 1,
         seeds_per_cell=len({record.seed for record in records}),
@@ -75,6 +76,30 @@ def _num_repeated(records: list[RunRecord]) -> int:
         (record.architecture, record.config.task, record.config.objective, record.seed) for record in records
     }
     return len(records) - len(shown)
+
+
+class SolvedRuns(NamedTuple):
+    """How runs called solved did on fresh episodes after training."""
+
+    runs: int
+    greedy_below: int
+    """Those whose greedy policy fell below what counts as solved."""
+    sampled_below: int
+    """Those whose sampled policy did."""
+
+
+def solved_and_examined(records: list[RunRecord]) -> SolvedRuns:
+    """Return how many runs were called solved, and how many of them did not hold up."""
+    solved = [record for record in records if record.status == "solved"]
+
+    def below(success: float | None, record: RunRecord) -> bool:
+        return success is not None and success < record.config.evaluation.solved_at
+
+    return SolvedRuns(
+        runs=len(solved),
+        greedy_below=sum(below(record.success, record) for record in solved),
+        sampled_below=sum(below(record.sampled_success, record) for record in solved),
+    )
 
 
 def _recall_gap(records: list[RunRecord]) -> str:

@@ -198,6 +198,7 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Seed": frame.seed.map(str),
         "Status": frame.status,
         "Success": frame.success.map(text.share),
+        "Sampled": frame.sampled_success.map(text.share),
         "Steps": frame.steps.map(text.count),
         "Steps to solved": frame.steps_to_solved.map(text.count),
         "Seconds": frame.seconds.map(text.seconds),
