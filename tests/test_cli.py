@@ -268,7 +268,10 @@ def test_a_run_that_crashes_is_recorded_and_the_others_go_on(suite, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path):
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path, send, number):
     suite.write_text(TINY_SUITE.replace("total_timesteps = 200\n\n", "total_timesteps = 4_000\n\n"))
     command = [sys.executable, "-m", "membench", "run", "--suite", suite, "--out", "out", "--jobs", "1"]
     process = subprocess.Popen(
@@ -282,10 +285,14 @@ def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path):
     deadline = time.monotonic() + 100
     while not list(tmp_path.glob("out/runs/*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == cli.INTERRUPTED
     assert "interrupted" in err and "Traceback" not in err
+    with pytest.raises(ProcessLookupError):  # no worker goes on
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
     records, complaints = read_records(tmp_path / "out")
     assert 1 <= len(records) < 8 and not complaints
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)

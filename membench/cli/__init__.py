@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Heavy imports happen inside the commands, so that help is quick."""
 
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -17,7 +18,8 @@ class OneLineErrors(click.Group):
     """A command group that answers a mistake with one line on standard error and exit code 2."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run the command that was asked for and exit."""
+        """Run the command that was asked for and exit; SIGTERM ends it as Ctrl-C does, workers included."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
         except (click.ClickException, InputError) as error:
