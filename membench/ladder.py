@@ -34,8 +34,9 @@ class LadderTraining(Training):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the budget is spent."""
-        return self.steps >= self.config.total_timesteps
+        """Whether the budget has no room for another rollout; at a long horizon one takes much of it."""
+        next_rollout = self.envs.num_envs * self.envs.task.max_episode_steps
+        return self.steps + next_rollout > self.config.total_timesteps
 
     @property
     def horizon(self) -> int:
@@ -43,7 +44,7 @@ class LadderTraining(Training):
         return self.envs.task.config.horizon
 
     def run(self, on_progress: Callable[[Progress], None]) -> None:
-        """Climb until the budget is spent."""
+        """Climb until the budget is spent; no rung is solved with more."""
         while not self.is_finished:
             statistics = self.iterate()
             if self.rollout_success >= SCREEN:

@@ -71,7 +71,9 @@ def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> Non
     if as_json:
         print_json(records)
         return
-    title = f"{plan.question} Mean success (runs solved / runs)"
+    is_ladder = bool(records) and all(record.config.ladder for record in records)
+    shown = "Longest horizon solved, median" if is_ladder else "Mean success (runs solved / runs)"
+    title = f"{plan.question} {shown}"
     print_table(title, headline_table(to_frame(records)).to_dict("records"))
     if missing:
         click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")

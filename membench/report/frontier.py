@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from membench.report.frame import is_lost
 from membench.report.looks import Look, looks
@@ -38,5 +38,6 @@ def _climb_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
     lost = frame.loc[is_lost(frame)]
     axes.plot(lost[unit], lost.frontier.fillna(lost.first_horizon), "x", color="black", zorder=5)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     large_numbers(axes.xaxis)

@@ -45,7 +45,7 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = tidy(frame)
     if len(frame) and frame.ladder.all():
-        return frontier_table(frame).shown
+        return frontier_table(frame).shown.drop(columns=["Seconds to it", "Success there"])
     names = cell_names(frame)
     prefix = "Horizon " if differ_by_horizon_only(frame) else ""
     rows = []
@@ -89,7 +89,7 @@ def frontier_table(frame: pd.DataFrame) -> Table:
     every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
     shown = {
         "Memory": values.architecture.map(display_name),
-        "Frontier, median": values.median_frontier.map(text.count),
+        "Frontier": values.median_frontier.map(text.count),
         "Every seed": every_seed,
         "Steps to it": values.median_steps_to_frontier.map(text.count),
         "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
