@@ -307,7 +307,7 @@ def test_capacity_is_in_bits_by_horizon_and_items(tmp_path):
     table = pd.read_csv(tmp_path / "tables" / "capacity.csv").set_index(["architecture", "cell"])
     assert table.loc[("gru", "horizon 5, 4 items"), "bits"] == 8.0
     assert table.loc[("gru", "horizon 20, 4 items"), "bits"] == 0.0
-    assert table.loc[("lstm", "horizon 5, 1 items"), "bits_shown"] == 2.0
+    assert table.loc[("lstm", "horizon 5, 1 item"), "bits_shown"] == 2.0
     assert "capacity" in {path.stem for path in files.plots}
     assert "One seed per cell" in content
 

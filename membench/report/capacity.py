@@ -14,11 +14,6 @@ MAPS_PER_ROW = 3
 SHOWN = ["num_items", "num_cues"]
 
 
-def varies_in_what_is_shown(frame: pd.DataFrame) -> bool:
-    """Return whether a tidy frame holds tasks of different numbers of items or cues."""
-    return len(frame[SHOWN].drop_duplicates()) > 1
-
-
 def capacity_figure(frame: pd.DataFrame) -> Figure:
     """A map per memory: bits recalled, mean over seeds, coloured by their share of the bits shown."""
     found = looks(frame.architecture)
@@ -34,7 +29,7 @@ def capacity_figure(frame: pd.DataFrame) -> Figure:
         image = _map(axes, frame, name)
         axes.set_title(look.name)
     if image is not None:
-        figure.colorbar(image, ax=grid, label="share of the bits shown", shrink=0.8)
+        figure.colorbar(image, ax=grid, label="share of bits shown")
     figure.supxlabel("horizon (steps between last cue and first query)", fontsize="medium")
     figure.supylabel("items x cues", fontsize="medium")
     return figure

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from membench import stats
 from membench.report import text
-from membench.report.capacity import capacity_figure, varies_in_what_is_shown
+from membench.report.capacity import capacity_figure
 from membench.report.frame import (
     cell_names,
     cells,
@@ -20,6 +20,7 @@ from membench.report.frame import (
     differ_by_horizon_only,
     is_lost,
     median_time,
+    varies_in_what_is_shown,
 )
 from membench.report.frontier import frontier_figure
 from membench.report.looks import Look, looks
@@ -53,7 +54,7 @@ def success_figure(frame: pd.DataFrame) -> Figure:
         means[cell.architecture].append((centre, float(success.mean())))
         if interval := stats.bootstrap_interval(success.tolist()):
             axes.vlines(centre, *interval, color=look.colour, linewidth=2.2)
-    _join(axes, means, found)
+    _join(axes, axis, means, found)
     axes.set(ylim=(-0.03, 1.05), ylabel="success (share of right answers)")
     axis.label(axes)
     axes.set_xlabel(axis.title)
@@ -88,7 +89,7 @@ def _times_panel(axes: Axes, axis: CellAxis, frame: pd.DataFrame, found: dict[st
         median = median_time(cell.runs, "solved", unit)
         is_seen = not median.is_lower_bound and np.isfinite(median.value)
         medians[cell.architecture].append((axis.centre(cell), median.value if is_seen else np.nan))
-    _join(axes, medians, found)
+    _join(axes, axis, medians, found)
     axis.label(axes)
     axes.set_ylabel(f"{unit} to solved")
     if is_lost(frame).all():
@@ -186,11 +187,14 @@ def _bar(axes: Axes, place: int, values: pd.Series, look: Look) -> None:
     axes.annotate(label, (end, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def _join(axes: Axes, points: dict[str, list[tuple[float, float]]], found: dict[str, Look]) -> None:
-    """Mark one value per cell with a dash and join each architecture's by a line, with gaps at NaN."""
+def _join(
+    axes: Axes, axis: CellAxis, points: dict[str, list[tuple[float, float]]], found: dict[str, Look]
+) -> None:
+    """Mark one value per cell with a dash; join each architecture's along horizons, with gaps at NaN."""
+    style = "_-" if axis.is_scale else "_"
     for name, places in points.items():
         axes.plot(
-            *zip(*places, strict=True), "_-", color=found[name].colour, markersize=8, linewidth=1, zorder=1
+            *zip(*places, strict=True), style, color=found[name].colour, markersize=8, linewidth=1, zorder=1
         )
 
 
@@ -211,10 +215,8 @@ def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
     """Return the plots that suit a tidy frame with at least one run, by name."""
     if frame.ladder.all():
         return {"frontier": frontier_figure, "cost": cost_figure}
-    capacity: dict[str, Draw] = {"capacity": capacity_figure} if varies_in_what_is_shown(frame) else {}
-    return capacity | {
-        "success": success_figure,
-        "steps_to_solved": steps_to_solved_figure,
-        "learning_curves": learning_curves_figure,
-        "cost": cost_figure,
-    }
+    if varies_in_what_is_shown(frame):
+        by_cell: dict[str, Draw] = {"capacity": capacity_figure}
+    else:
+        by_cell = {"success": success_figure, "steps_to_solved": steps_to_solved_figure}
+    return by_cell | {"learning_curves": learning_curves_figure, "cost": cost_figure}

@@ -4,7 +4,7 @@ A run that diverged or failed counts with the success that it reached, at chance
 and as never solved.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -33,15 +33,19 @@ FRACTIONS = [
 """Columns of numbers that can be missing; NaN then, so that both kinds are floats in a tidy frame."""
 
 
-CELL_COLUMNS = {
-    "task": "{}",
-    "first_horizon": "horizon {}",
-    "num_items": "{} items",
-    "num_cues": "{} cues",
-    "query_flag": "query flag",
-    "observation_noise": "noise {}",
-    "reveal_cue": "cue revealed",
-    "objective": "{}",
+def _items(number: int) -> str:
+    return "1 item" if number == 1 else f"{number} items"
+
+
+CELL_COLUMNS: dict[str, Callable[[Any], str]] = {
+    "task": str,
+    "first_horizon": "horizon {}".format,
+    "num_items": _items,
+    "num_cues": "{} cues".format,
+    "query_flag": "query flag".format,
+    "observation_noise": "noise {}".format,
+    "reveal_cue": "cue revealed".format,
+    "objective": str,
 }
 """What tells cells apart and how each is named; flags and noise are named where there are some."""
 
@@ -99,11 +103,7 @@ def _cell_names(frame: pd.DataFrame) -> pd.Series:
 
 
 def _cell_name(row: dict[Hashable, Any], varying: list[str]) -> str:
-    parts = [
-        CELL_COLUMNS[name].format(row[name])
-        for name in varying
-        if row[name] is not False and row[name] != 0.0
-    ]
+    parts = [CELL_COLUMNS[name](row[name]) for name in varying if row[name] is not False and row[name] != 0.0]
     return ", ".join(parts) or "plain"
 
 
@@ -157,3 +157,8 @@ def median_time(runs: pd.DataFrame, milestone: str, unit: str) -> MedianTime:
     """Return the median `unit` ("steps" or "seconds") to a milestone ("solved" or "sampled_95")."""
     times = runs[f"{unit}_to_{milestone}"]
     return stats.median_time(times, censored_at(runs, unit))
+
+
+def varies_in_what_is_shown(frame: pd.DataFrame) -> bool:
+    """Return whether a tidy frame holds tasks of different numbers of items or cues."""
+    return len(frame[["num_items", "num_cues"]].drop_duplicates()) > 1

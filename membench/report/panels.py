@@ -54,12 +54,12 @@ class CellAxis:
 
     def __init__(self, frame: pd.DataFrame, architectures: Iterable[str]):
         names = cell_names(frame)
-        self.title = "horizon (steps between cue and query)"
-        self.centres = {name: float(place) for place, name in enumerate(names)}
-        if differ_by_horizon_only(frame):
-            self.centres = {name: float(np.log2(max(int(name), 0.5))) for name in names}
-        else:
-            self.title = "task"
+        self.is_scale = differ_by_horizon_only(frame)
+        self.title = "horizon (steps between cue and query)" if self.is_scale else "task"
+        self.centres = {
+            name: float(np.log2(max(int(name), 0.5))) if self.is_scale else float(place)
+            for place, name in enumerate(names)
+        }
         gaps = np.diff(list(self.centres.values()))
         width = 0.84 * (gaps.min() if len(gaps) else 1.0)
         memories = list(architectures)

@@ -17,6 +17,7 @@ from membench.report.frame import (
     median_time,
     num_solved,
     tidy,
+    varies_in_what_is_shown,
 )
 from membench.report.looks import display_name
 from membench.stats import Interval, MedianTime
@@ -38,7 +39,7 @@ class Table(NamedTuple):
 def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the result at a glance, as text: a row per architecture, a column per cell, and the cost.
 
-    Of ladders, it is `frontier_table`.
+    Of ladders, it is the frontier; of tasks that differ in what they show, the bits recalled.
 
     Args:
         frame: of `records.to_frame`; may be empty.
@@ -46,6 +47,8 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     frame = tidy(frame)
     if len(frame) and frame.ladder.all():
         return frontier_table(frame).shown.drop(columns=["Seconds to it", "Success there"])
+    if varies_in_what_is_shown(frame):
+        return _capacity_headline(frame)
     names = cell_names(frame)
     prefix = "Horizon " if differ_by_horizon_only(frame) else ""
     rows = []
@@ -120,6 +123,22 @@ def capacity_table(frame: pd.DataFrame) -> Table:
         ],
     }
     return Table(values, pd.DataFrame(shown))
+
+
+def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for architecture, runs in frame.groupby("architecture", sort=False):
+        by_cell = runs.groupby("cell")[["bits", "bits_shown"]].mean().sum()
+        rows.append(
+            {
+                "Memory": display_name(str(architecture)),
+                "Bits recalled": f"{text.tenths(by_cell.bits)} of {text.tenths(by_cell.bits_shown)}",
+                "Solved": f"{num_solved(runs)}/{len(runs)}",
+                "Parameters": text.count(runs.parameters.median()),
+                "Steps/s": text.rounded(runs.steps_per_second.median()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def success_table(frame: pd.DataFrame) -> Table:
