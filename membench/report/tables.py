@@ -128,11 +128,11 @@ def capacity_table(frame: pd.DataFrame) -> Table:
 def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
-        by_cell = runs.groupby("cell")[["bits", "bits_shown"]].mean().sum()
+        by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
         rows.append(
             {
                 "Memory": display_name(str(architecture)),
-                "Bits recalled": f"{text.tenths(by_cell.bits)} of {text.tenths(by_cell.bits_shown)}",
+                "Bits recalled": f"{text.tenths(by_cell.bits.sum())} of {text.tenths(by_cell.bits_shown.sum())}",
                 "Solved": f"{num_solved(runs)}/{len(runs)}",
                 "Parameters": text.count(runs.parameters.median()),
                 "Steps/s": text.rounded(runs.steps_per_second.median()),
