@@ -129,10 +129,11 @@ def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
         by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
+        recalled, shown = by_cell.bits.sum(), by_cell.bits_shown.sum()
         rows.append(
             {
                 "Memory": display_name(str(architecture)),
-                "Bits recalled": f"{text.tenths(by_cell.bits.sum())} of {text.tenths(by_cell.bits_shown.sum())}",
+                "Bits recalled": f"{text.tenths(recalled)} of {text.tenths(shown)}",
                 "Solved": f"{num_solved(runs)}/{len(runs)}",
                 "Parameters": text.count(runs.parameters.median()),
                 "Steps/s": text.rounded(runs.steps_per_second.median()),
