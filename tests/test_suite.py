@@ -5,6 +5,7 @@ import pytest
 from membench.errors import InputError
 from membench.execute import check_runnable
 from membench.suite import list_presets, list_suites, load_preset, load_suite, plan_runs
+from membench.tuning import tuned_settings
 
 SUITE = """
 question = "Does it work?"
@@ -49,8 +50,9 @@ def test_runs_are_cells_times_seeds_times_architectures(suite_file):
         for architecture in ("gru", "lstm")
     ]
     assert [c.total_timesteps for c in configs[::4]] == [100, 200]
-    assert configs[0].memory == {"hidden_size": 16, "num_layers": 1}
-    assert configs[1].memory == {}
+    tuned = [tuned_settings(name)["memory"] for name in ("gru", "lstm")]
+    assert configs[0].memory == tuned[0] | {"hidden_size": 16, "num_layers": 1}
+    assert configs[1].memory == tuned[1]
     assert {c.ppo.num_envs for c in configs} == {4}
 
 
