@@ -32,8 +32,9 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
             "hidden_size to match them with"
         )
     check_memory_options(config.architecture, config.memory)
-    settings = merge(to_settings(config), nest("seed", 0), nest("task.horizon", 1), nest("ladder", False))
-    settings["curriculum"] = []  # neither decides how large an agent is
+    settings = to_settings(config)
+    decisive = {name: settings[name] for name in ("architecture", "memory", "agent", "task")}
+    settings = merge(decisive, nest("task.horizon", 1))  # no parameter depends on the horizon
     width = _width(msgspec.json.encode(settings, order="sorted"), num_parameters)
     return msgspec.structs.replace(config, memory=config.memory | {"hidden_size": width})
 
