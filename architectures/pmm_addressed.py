@@ -18,7 +18,7 @@ What differs from the module of the deep dive, and what each difference is for:
   key is found under it, and the scores neither vanish nor saturate; the 1 under the root keeps a small
   observation small;
 - tau is learned and starts at 2, so that two views of a key, which differ in what is shown beside it, share
-  their slots and two keys do not; with 1, one run in five of the suite `recall` was not solved;
+  their slots and two keys do not;
 - the value is a function of the observation without a bias: a zero observation writes nothing, and the
   content does not grow over a silent delay; the gate can learn to do the same for noise;
 - weights and values depend on no content, so that all steps are computed at once (`additive_memory`).
