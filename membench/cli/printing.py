@@ -53,7 +53,7 @@ def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> Non
     """Write the report of a results folder and print its main table, or its records as JSON."""
     from membench.plan import plan_of
     from membench.records import read_records, to_frame
-    from membench.report import ReportHeading, headline_table, write_report
+    from membench.report import ReportHeading, headline_caption, headline_table, write_report
 
     records, complaints = read_records(results)
     plan = plan_of(results, records)
@@ -71,10 +71,9 @@ def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> Non
     if as_json:
         print_json(records)
         return
-    is_ladder = bool(records) and all(record.config.ladder for record in records)
-    shown = "Longest horizon solved, median" if is_ladder else "Mean success (runs solved / runs)"
-    title = f"{plan.question} {shown}"
-    print_table(title, headline_table(to_frame(records)).to_dict("records"))
+    frame = to_frame(records)
+    title = f"{plan.question} {headline_caption(frame)}"
+    print_table(title, headline_table(frame).to_dict("records"))
     if missing:
         click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
     click.echo(f"report: {files.report}")

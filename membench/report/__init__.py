@@ -11,15 +11,18 @@ from matplotlib.figure import Figure
 from membench.errors import InputError
 from membench.records import RunRecord, atomic_writer, to_frame
 from membench.report import tables, text
+from membench.report.capacity import capacity_table
 from membench.report.comparisons import comparison_tables
 from membench.report.figures import figures_for
-from membench.report.frame import is_lost, tidy
+from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_shown
+from membench.report.frontier import frontier_table
+from membench.report.headline import headline_caption, headline_table
 from membench.report.page import ReportHeading, page
 from membench.report.panels import STYLE
-from membench.report.rungs import rungs_table
-from membench.report.tables import Table, headline_table
+from membench.report.rungs import has_rungs, rungs_table
+from membench.report.tables import Table
 
-__all__ = ["ReportFiles", "ReportHeading", "headline_table", "write_report"]
+__all__ = ["ReportFiles", "ReportHeading", "headline_caption", "headline_table", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,23 @@ def write_report(
 
 
 def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
-    """Return every table of a tidy frame by name."""
+    """Return the tables that suit a tidy frame, by name."""
     headline = headline_table(frame)
-    return {
+    found = {
         "headline": Table(headline, headline),
-        "success": tables.success_table(frame),
-        "steps_to_solved": tables.steps_to_solved_table(frame),
-        "frontier": tables.frontier_table(frame),
-        "capacity": tables.capacity_table(frame),
-        "rungs": rungs_table(frame),
         "cost": tables.cost_table(frame),
         "runs": tables.runs_table(frame),
         "lost": tables.runs_table(frame.loc[is_lost(frame)]),
+    }
+    if is_ladder(frame):
+        return found | {"frontier": frontier_table(frame)}
+    if varies_in_what_is_shown(frame):
+        found["capacity"] = capacity_table(frame)
+    if has_rungs(frame):
+        found["rungs"] = rungs_table(frame)
+    return found | {
+        "success": tables.success_table(frame),
+        "steps_to_solved": tables.steps_to_solved_table(frame),
         **comparison_tables(frame),
     }
 

@@ -1,4 +1,4 @@
-"""The figure of capacity: how many bits each memory recalled, by horizon and by what was shown."""
+"""Capacity: how many bits each memory recalled, by horizon and by what was shown; a table and a figure."""
 
 import numpy as np
 import pandas as pd
@@ -7,11 +7,35 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from membench.report import text
+from membench.report.frame import cells
 from membench.report.looks import looks
 from membench.report.panels import WIDTH
+from membench.report.tables import KEY, Table, shown_key
 
 MAPS_PER_ROW = 3
 SHOWN = ["num_items", "num_cues"]
+
+
+def capacity_table(frame: pd.DataFrame) -> Table:
+    """Return the bits recalled by architecture and cell: mean over runs, and how many were shown."""
+    rows = [
+        cell.key
+        | {
+            "bits": cell.runs.bits.mean(),
+            "bits_shown": cell.runs.bits_shown.iloc[0],
+            "by_seed": " ".join(map(str, cell.runs.bits)),
+        }
+        for cell in cells(frame)
+    ]
+    values = pd.DataFrame(rows, columns=[*KEY, "bits", "bits_shown", "by_seed"])
+    shown = shown_key(values, frame) | {
+        "Bits recalled": values.bits.map(text.tenths),
+        "Bits shown": values.bits_shown.map(text.tenths),
+        "Every seed": [
+            " ".join(text.tenths(float(one)) for one in seeds.split()) for seeds in values.by_seed
+        ],
+    }
+    return Table(values, pd.DataFrame(shown))
 
 
 def capacity_figure(frame: pd.DataFrame) -> Figure:

@@ -18,6 +18,7 @@ from membench.report.frame import (
     cells,
     censored_at,
     differ_by_horizon_only,
+    is_ladder,
     is_lost,
     median_time,
     varies_in_what_is_shown,
@@ -213,7 +214,7 @@ Draw = Callable[[pd.DataFrame], Figure]
 
 def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
     """Return the plots that suit a tidy frame with at least one run, by name."""
-    if frame.ladder.all():
+    if is_ladder(frame):
         return {"frontier": frontier_figure, "cost": cost_figure}
     if varies_in_what_is_shown(frame):
         by_cell: dict[str, Draw] = {"capacity": capacity_figure}

@@ -159,6 +159,11 @@ def median_time(runs: pd.DataFrame, milestone: str, unit: str) -> MedianTime:
     return stats.median_time(times, censored_at(runs, unit))
 
 
+def is_ladder(frame: pd.DataFrame) -> bool:
+    """Return whether the runs of a frame, of which there are some, climbed ladders."""
+    return len(frame) > 0 and bool(frame.ladder.all())
+
+
 def varies_in_what_is_shown(frame: pd.DataFrame) -> bool:
     """Return whether a tidy frame holds tasks of different numbers of items or cues."""
     return len(frame[["num_items", "num_cues"]].drop_duplicates()) > 1

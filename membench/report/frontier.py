@@ -1,13 +1,50 @@
-"""The figure of ladders: how each memory climbed."""
+"""Ladders: the table of how far each memory climbed, and the figure of how."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from membench.report import text
 from membench.report.frame import is_lost
-from membench.report.looks import Look, looks
+from membench.report.looks import Look, display_name, looks
 from membench.report.panels import WIDTH, large_numbers, legend, note
+from membench.report.tables import Table
+
+
+def frontier_table(frame: pd.DataFrame) -> Table:
+    """Return the longest horizon that ladders solved, by architecture: the median and every seed's."""
+    rows = []
+    for architecture, runs in frame.groupby("architecture", sort=False):
+        frontiers = runs.frontier.fillna(0)
+        rows.append(
+            {
+                "architecture": architecture,
+                "runs": len(runs),
+                "median_frontier": frontiers.quantile(0.5, interpolation="lower"),
+                "by_seed": " ".join(f"{frontier:.0f}" for frontier in frontiers),
+                "median_steps_to_frontier": runs.steps_to_solved.median(),
+                "median_seconds_to_frontier": runs.seconds_to_solved.median(),
+                "mean_success": runs.counted_success.mean(),
+                "parameters": runs.parameters.median(),
+                "steps_per_second": runs.steps_per_second.median(),
+            }
+        )
+    measured = "median_frontier by_seed median_steps_to_frontier median_seconds_to_frontier mean_success"
+    columns = ["architecture", "runs", *measured.split(), "parameters", "steps_per_second"]
+    values = pd.DataFrame(rows, columns=columns)
+    every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
+    shown = {
+        "Memory": values.architecture.map(display_name),
+        "Frontier": values.median_frontier.map(text.count),
+        "Every seed": every_seed,
+        "Steps to it": values.median_steps_to_frontier.map(text.count),
+        "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
+        "Success there": values.mean_success.map(text.share),
+        "Parameters": values.parameters.map(text.count),
+        "Steps/s": values.steps_per_second.map(text.rounded),
+    }
+    return Table(values, pd.DataFrame(shown))
 
 
 def frontier_figure(frame: pd.DataFrame) -> Figure:

@@ -12,6 +12,11 @@ RUNGS = {"supervised": "Answers told", "revealed": "Cue shown again", "ppo": "PP
 TASK = [name for name in CELL_COLUMNS if name not in ("objective", "reveal_cue")]
 
 
+def has_rungs(frame: pd.DataFrame) -> bool:
+    """Return whether a tidy frame holds runs on other rungs than PPO."""
+    return bool((_rung(frame) != "ppo").any())
+
+
 def rungs_table(frame: pd.DataFrame) -> Table:
     """Return, by architecture and task, how many runs solved each rung and what follows."""
     frame = frame.assign(rung=_rung(frame))

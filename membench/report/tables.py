@@ -11,13 +11,9 @@ from membench.report import text
 from membench.report.frame import (
     WHOLE_NUMBERS,
     cell_heading,
-    cell_names,
     cells,
-    differ_by_horizon_only,
     median_time,
     num_solved,
-    tidy,
-    varies_in_what_is_shown,
 )
 from membench.report.looks import display_name
 from membench.stats import Interval, MedianTime
@@ -34,112 +30,6 @@ class Table(NamedTuple):
     values: pd.DataFrame
     shown: pd.DataFrame
     """The same for people: strings under headings."""
-
-
-def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the result at a glance, as text: a row per architecture, a column per cell, and the cost.
-
-    Of ladders, it is the frontier; of tasks that differ in what they show, the bits recalled.
-
-    Args:
-        frame: of `records.to_frame`; may be empty.
-    """
-    frame = tidy(frame)
-    if len(frame) and frame.ladder.all():
-        return frontier_table(frame).shown.drop(columns=["Seconds to it", "Success there"])
-    if varies_in_what_is_shown(frame):
-        return _capacity_headline(frame)
-    names = cell_names(frame)
-    prefix = "Horizon " if differ_by_horizon_only(frame) else ""
-    rows = []
-    for architecture, runs in frame.groupby("architecture", sort=False):
-        row = {"Memory": display_name(str(architecture))}
-        for name in names:
-            here = runs.loc[runs.cell == name]
-            found = f"{text.share(here.counted_success.mean())} ({num_solved(here)}/{len(here)})"
-            row[f"{prefix}{name}"] = found if len(here) else text.NOTHING
-        row["Parameters"] = text.count(runs.parameters.median())
-        speed = runs.steps_per_second[runs.cell == names[-1]].median()
-        row[f"Steps/s at {names[-1]}" if prefix else f"Steps/s, {names[-1]}"] = text.rounded(speed)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["Memory", "Parameters", "Steps/s"])
-
-
-def frontier_table(frame: pd.DataFrame) -> Table:
-    """Return the longest horizon that ladders solved, by architecture: the median and every seed's."""
-    rows = []
-    for architecture, runs in frame.loc[frame.ladder].groupby("architecture", sort=False):
-        frontiers = runs.frontier.fillna(0)
-        rows.append(
-            {
-                "architecture": architecture,
-                "runs": len(runs),
-                "median_frontier": frontiers.quantile(0.5, interpolation="lower"),
-                "by_seed": " ".join(f"{frontier:.0f}" for frontier in frontiers),
-                "budget": runs.steps.max(),
-                "median_steps_to_frontier": runs.steps_to_solved.median(),
-                "median_seconds_to_frontier": runs.seconds_to_solved.median(),
-                "mean_success": runs.counted_success.mean(),
-                "parameters": runs.parameters.median(),
-                "steps_per_second": runs.steps_per_second.median(),
-            }
-        )
-    measured = (
-        "median_frontier by_seed budget median_steps_to_frontier median_seconds_to_frontier mean_success"
-    )
-    columns = ["architecture", "runs", *measured.split(), "parameters", "steps_per_second"]
-    values = pd.DataFrame(rows, columns=columns)
-    every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
-    shown = {
-        "Memory": values.architecture.map(display_name),
-        "Frontier": values.median_frontier.map(text.count),
-        "Every seed": every_seed,
-        "Steps to it": values.median_steps_to_frontier.map(text.count),
-        "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
-        "Success there": values.mean_success.map(text.share),
-        "Parameters": values.parameters.map(text.count),
-        "Steps/s": values.steps_per_second.map(text.rounded),
-    }
-    return Table(values, pd.DataFrame(shown))
-
-
-def capacity_table(frame: pd.DataFrame) -> Table:
-    """Return the bits recalled by architecture and cell: mean over runs, and how many were shown."""
-    rows = [
-        cell.key
-        | {
-            "bits": cell.runs.bits.mean(),
-            "bits_shown": cell.runs.bits_shown.iloc[0],
-            "by_seed": " ".join(map(str, cell.runs.bits)),
-        }
-        for cell in cells(frame)
-    ]
-    values = pd.DataFrame(rows, columns=[*KEY, "bits", "bits_shown", "by_seed"])
-    shown = _shown_key(values, frame) | {
-        "Bits recalled": values.bits.map(text.tenths),
-        "Bits shown": values.bits_shown.map(text.tenths),
-        "Every seed": [
-            " ".join(text.tenths(float(one)) for one in seeds.split()) for seeds in values.by_seed
-        ],
-    }
-    return Table(values, pd.DataFrame(shown))
-
-
-def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for architecture, runs in frame.groupby("architecture", sort=False):
-        by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
-        recalled, shown = by_cell.bits.sum(), by_cell.bits_shown.sum()
-        rows.append(
-            {
-                "Memory": display_name(str(architecture)),
-                "Bits recalled": f"{text.tenths(recalled)} of {text.tenths(shown)}",
-                "Solved": f"{num_solved(runs)}/{len(runs)}",
-                "Parameters": text.count(runs.parameters.median()),
-                "Steps/s": text.rounded(runs.steps_per_second.median()),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def success_table(frame: pd.DataFrame) -> Table:
@@ -163,7 +53,7 @@ def success_table(frame: pd.DataFrame) -> Table:
         )
     measured = ["solved", "mean", "interquartile_mean", "interval_low", "interval_high", "by_seed"]
     values = pd.DataFrame(rows, columns=[*KEY, *measured])
-    shown = _shown_key(values, frame) | {
+    shown = shown_key(values, frame) | {
         "Solved": values.solved.map(str),
         "Mean success": values["mean"].map(text.share),
         "Interquartile mean": values.interquartile_mean.map(text.share),
@@ -186,7 +76,7 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
     names = [f"{unit}_to_{milestone}" for unit, milestone in MILESTONES]
     medians = [column for name in names for column in (f"median_{name}", f"{name}_is_lower_bound")]
     values = pd.DataFrame(rows, columns=[*KEY, "solved", *medians])
-    shown = _shown_key(values, frame) | {
+    shown = shown_key(values, frame) | {
         "Solved": values.solved.map(str),
         "Median steps to solved": _shown_times(values, "steps_to_solved", text.count),
         "Median seconds to solved": _shown_times(values, "seconds_to_solved", text.seconds),
@@ -201,7 +91,7 @@ def cost_table(frame: pd.DataFrame) -> Table:
     medians = ["steps_per_second", "parameters", "state_bytes", "peak_memory_bytes"]
     rows = [cell.key | cell.runs[medians].median().to_dict() for cell in cells(frame)]
     values = pd.DataFrame(rows, columns=[*KEY, *medians])
-    shown = _shown_key(values, frame) | {
+    shown = shown_key(values, frame) | {
         "Training steps/s": values.steps_per_second.map(text.rounded),
         "Parameters": values.parameters.map(text.count),
         "State per environment": values.state_bytes.map(text.size),
@@ -230,7 +120,8 @@ def runs_table(frame: pd.DataFrame) -> Table:
     return Table(values, pd.DataFrame(shown, dtype=str))
 
 
-def _shown_key(values: pd.DataFrame, frame: pd.DataFrame) -> dict[str, pd.Series]:
+def shown_key(values: pd.DataFrame, frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the columns `KEY` of a table of `frame` for people."""
     return {
         "Memory": values.architecture.map(display_name),
         cell_heading(frame): values.cell.map(str),
