@@ -159,7 +159,14 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def label(self) -> str:
         """A short name for people, in progress displays and messages."""
-        return f"{self.architecture}, horizon {self.task.horizon}, seed {self.seed}"
+        plain = TaskConfig(horizon=self.task.horizon)
+        told = [
+            f"{name}={getattr(self.task, name)}"
+            for name in TaskConfig.__struct_fields__
+            if getattr(self.task, name) != getattr(plain, name)
+        ]
+        told += [self.objective] * (self.objective != "ppo")
+        return ", ".join([self.architecture, f"horizon {self.task.horizon}", *told, f"seed {self.seed}"])
 
 
 def build_config(settings: Settings, *, source: str = "configuration") -> RunConfig:

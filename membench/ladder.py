@@ -7,6 +7,7 @@ from torch import Tensor
 
 from membench.config import RunConfig
 from membench.envs import make_task
+from membench.errors import InputError
 from membench.records import Rung
 from membench.training import (
     EVALUATIONS_IN_A_ROW,
@@ -31,12 +32,20 @@ class LadderTraining(Training):
     def __init__(self, config: RunConfig, started: float):
         super().__init__(config, started)
         self._weights_at_frontier: dict[str, Tensor] = {}
+        if self.is_finished:
+            raise InputError(
+                f"total_timesteps {config.total_timesteps}: a ladder from horizon {self.horizon} needs at "
+                f"least {self._steps_of_next_rollout}, one rollout"
+            )
 
     @property
     def is_finished(self) -> bool:
         """Whether the budget has no room for another rollout; at a long horizon one takes much of it."""
-        next_rollout = self.envs.num_envs * self.envs.task.max_episode_steps
-        return self.steps + next_rollout > self.config.total_timesteps
+        return self.steps + self._steps_of_next_rollout > self.config.total_timesteps
+
+    @property
+    def _steps_of_next_rollout(self) -> int:
+        return self.envs.num_envs * self.envs.task.max_episode_steps
 
     @property
     def horizon(self) -> int:

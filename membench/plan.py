@@ -48,7 +48,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def _cell(config: RunConfig) -> tuple:
-    return config.architecture, config.task, config.seed
+    return config.architecture, config.task, config.objective, config.seed
 
 
 def write_plan(results: Path, plan: Plan) -> None:

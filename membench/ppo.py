@@ -17,7 +17,7 @@ STEPS_PER_BACKWARD = 2**17
 """Steps whose gradient is computed at once; bounds memory, changes no result beyond rounding."""
 
 EXPLODED = 1e10
-"""A loss or gradient norm from which nothing has ever come back."""
+"""A loss or gradient norm of this size ends a run."""
 
 
 class DivergenceError(ArithmeticError):
@@ -131,12 +131,7 @@ def update(
         for rows in order.tensor_split(config.num_minibatches):
             optimizer.zero_grad(set_to_none=True)
             scalars = backward(agent, rollout, rows, advantages, returns, config, entropy_coefficient)
-            grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), config.max_grad_norm)
-            measured.append(torch.cat([scalars, grad_norm.unsqueeze(0)]))
-            if not (measured[-1].abs() < EXPLODED).all():
-                total, *_ = scalars.tolist()
-                raise DivergenceError(f"loss {total:.3g}, gradient norm {grad_norm.item():.3g}")
-            optimizer.step()
+            measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     _, policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
     return UpdateStatistics(
         policy_loss=policy,
@@ -166,20 +161,41 @@ def backward(
     Returns:
         The loss and its parts, in the order of `Losses`.
     """
-    minibatch = rollout.rows(rows)
-    length = minibatch.mask.shape[1]
-    returns = returns[rows, :length]
-    advantages = normalised(advantages[rows, :length], minibatch.mask)
+    mask = rollout.mask[rows]
+    advantages, num_steps = normalised(advantages[rows], mask), mask.sum()
     measured = torch.zeros(len(fields(Losses)), device=advantages.device)
-    for chunk in torch.arange(len(rows), device=rows.device).split(max(1, STEPS_PER_BACKWARD // length)):
-        part = minibatch.rows(chunk)
-        steps = slice(part.mask.shape[1])
+    num_rows = max(1, STEPS_PER_BACKWARD // mask.shape[1])
+    for part_rows, part_advantages in zip(rows.split(num_rows), advantages.split(num_rows), strict=True):
+        part = rollout.rows(part_rows)
+        length = part.mask.shape[1]
         loss = losses(
-            agent, part, advantages[chunk, steps], returns[chunk, steps], config, entropy_coefficient
+            agent,
+            part,
+            part_advantages[:, :length],
+            returns[part_rows, :length],
+            config,
+            entropy_coefficient,
         )
-        share = part.num_steps / minibatch.num_steps
+        share = part.mask.sum() / num_steps
         (share * loss.total).backward()
         measured += share * torch.stack([getattr(loss, field.name).detach() for field in fields(Losses)])
+    return measured
+
+
+def descend(agent: Agent, optimizer: torch.optim.Optimizer, scalars: Tensor, max_grad_norm: float) -> Tensor:
+    """Clip the agent's gradient and take a step; `scalars` are the loss and what else was measured.
+
+    Returns:
+        The scalars, with the gradient's norm before clipping behind them.
+
+    Raises:
+        DivergenceError: instead of the step, if one of them is not finite or has exploded.
+    """
+    grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), max_grad_norm)
+    measured = torch.cat([scalars, grad_norm.unsqueeze(0)])
+    if not (measured.abs() < EXPLODED).all():
+        raise DivergenceError(f"loss {scalars[0].item():.3g}, gradient norm {grad_norm.item():.3g}")
+    optimizer.step()
     return measured
 
 

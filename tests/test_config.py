@@ -92,3 +92,12 @@ def test_what_a_class_refuses_is_an_input_error():
 def test_a_name_that_is_no_architecture(name, message):
     with pytest.raises(InputError, match=message):
         load_architecture(name)
+
+
+def test_a_label_tells_tasks_of_one_horizon_apart():
+    plain = build_config({"architecture": "gru", "task": {"horizon": 50}})
+    flagged = build_config({"architecture": "gru", "task": {"horizon": 50, "query_flag": True}, "seed": 2})
+    told = build_config({"architecture": "gru", "objective": "supervised"})
+    assert plain.label == "gru, horizon 50, seed 0"
+    assert flagged.label == "gru, horizon 50, query_flag=True, seed 2"
+    assert told.label == "gru, horizon 20, supervised, seed 0"

@@ -159,3 +159,8 @@ def test_stages_by_steps():
 def test_what_does_not_fit_together_is_named(settings, message):
     with pytest.raises(InputError, match=message):
         small_config(**settings)
+
+
+def test_a_budget_without_room_for_a_rollout_is_an_error():
+    with pytest.raises(InputError, match="total_timesteps 95: a ladder from horizon 1 needs at least 96"):
+        train(small_config(**CLIMBER | {"total_timesteps": 95}))

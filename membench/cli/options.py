@@ -2,26 +2,18 @@
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from membench.errors import InputError
 
 if TYPE_CHECKING:
-    from membench.config import Settings
-
-
-def with_options(*options: Callable) -> Callable:
-    """Return a decorator that gives a command these options, in this order."""
-
-    def decorate(command: Callable) -> Callable:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    from membench.config import RunConfig, Settings
+    from membench.suite import Preset
 
 
 preset_option = click.option(
@@ -39,7 +31,6 @@ refresh_option = click.option("--refresh", is_flag=True, help="Do runs again tha
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
 )
-
 jobs_option = click.option(
     "--jobs",
     "num_jobs",
@@ -68,29 +59,83 @@ def out_option(default: str) -> Callable:
     )
 
 
-def read_overrides(
-    assignments: tuple[str, ...], device: str | None = None, curriculum: str | None = None
-) -> "Settings":
-    """Return the settings of these options; the value in --set FIELD=VALUE is TOML, else a plain string."""
-    from membench.config import build_config, merge, nest
+@dataclass(frozen=True)
+class Given:
+    """What a command was given by the options about settings; one that it does not have keeps its default."""
 
-    overrides: Settings = merge(
-        {} if device is None else {"device": device}, read_curriculum(curriculum) if curriculum else {}
-    )
-    for assignment in assignments:
-        field, separator, text = assignment.partition("=")
-        if not separator or not all(field.split(".")):
-            raise InputError(f"--set {assignment!r}: must be FIELD=VALUE, for example ppo.learning_rate=3e-4")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        overrides = merge(overrides, nest(field, value))
-    build_config(
-        merge({"architecture": "gru"}, overrides),
-        source="--set" if assignments else "--device" if device else "--curriculum",
-    )
-    return overrides
+    preset: str | None = None
+    assignments: tuple[str, ...] = ()
+    device: str | None = None
+    curriculum: str | None = None
+    num_parameters: int | None = None
+
+    def load_preset(self) -> "Preset | None":
+        """Return the preset, if one was named."""
+        from membench.suite import load_preset
+
+        return load_preset(self.preset) if self.preset else None
+
+    def overrides(self) -> "Settings":
+        """Return the settings that win over everything; the value in --set FIELD=VALUE is TOML, else text."""
+        from membench.config import build_config, merge
+
+        overrides = merge(
+            {} if self.device is None else {"device": self.device},
+            read_curriculum(self.curriculum) if self.curriculum else {},
+            *map(read_assignment, self.assignments),
+        )
+        source = "--set" if self.assignments else "--device" if self.device else "--curriculum"
+        build_config(merge({"architecture": "gru"}, overrides), source=source)
+        return overrides
+
+    def config(self, architecture: str, flags: "Settings") -> "RunConfig":
+        """Return the configuration of a single agent; `flags` win over the preset, overrides over both."""
+        from membench.config import build_config, merge
+        from membench.sizing import match_parameters
+        from membench.tuning import tuned_settings
+
+        preset = self.load_preset()
+        config = build_config(
+            merge(
+                tuned_settings(architecture),
+                preset.settings_for(architecture) if preset else {},
+                {"architecture": architecture},
+                flags,
+                self.overrides(),
+            )
+        )
+        return match_parameters(config, self.num_parameters) if self.num_parameters else config
+
+
+def settings_options(*options: Callable) -> Callable:
+    """Return a decorator that gives a command these options about settings, as one argument `given`."""
+
+    def decorate(command: Callable) -> Callable:
+        @wraps(command)
+        def collect(**parameters: Any) -> Any:
+            names = [field.name for field in fields(Given) if field.name in parameters]
+            given = Given(**{name: parameters.pop(name) for name in names})
+            return command(given=given, **parameters)
+
+        for option in reversed(options):
+            collect = option(collect)
+        return collect
+
+    return decorate
+
+
+def read_assignment(assignment: str) -> "Settings":
+    """Return the settings of --set FIELD=VALUE."""
+    from membench.config import nest
+
+    field, separator, text = assignment.partition("=")
+    if not separator or not all(field.split(".")):
+        raise InputError(f"--set {assignment!r}: must be FIELD=VALUE, for example ppo.learning_rate=3e-4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return nest(field, value)
 
 
 def read_curriculum(text: str) -> "Settings":

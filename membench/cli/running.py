@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from membench.cli.options import (
+    Given,
     curriculum_option,
     device_option,
     jobs_option,
@@ -15,10 +16,9 @@ from membench.cli.options import (
     match_option,
     out_option,
     preset_option,
-    read_overrides,
     refresh_option,
     set_option,
-    with_options,
+    settings_options,
 )
 from membench.cli.printing import print_json, print_record, print_table, show_report, stderr
 
@@ -38,26 +38,18 @@ if TYPE_CHECKING:
     "--architectures", metavar="A,B,...", help="Compare these; one of your own is my.module:MyMemory."
 )
 @click.option("--seeds", "num_seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1.")
-@with_options(
-    match_option,
-    jobs_option,
-    preset_option,
-    set_option,
-    device_option,
-    out_option("results/SUITE"),
-    refresh_option,
-    json_option,
-)
+@jobs_option
+@settings_options(match_option, preset_option, set_option, device_option)
+@out_option("results/SUITE")
+@refresh_option
+@json_option
 def run(
     suite_name: str,
     profile_name: str,
     architectures: str | None,
     num_seeds: int | None,
-    num_parameters: int | None,
     num_jobs: int | None,
-    preset: str | None,
-    assignments: tuple[str, ...],
-    device: str | None,
+    given: Given,
     out: Path | None,
     refresh: bool,
     as_json: bool,
@@ -67,21 +59,21 @@ def run(
     Runs that the results folder holds already are not done again, unless they failed: the same command goes
     on where it stopped.
     """
-    from membench.execute import available_cores, check_runnable
+    from membench.execute import check_runnable
     from membench.plan import Plan, read_plan, write_plan
-    from membench.records import make_results_folder, read_records
-    from membench.suite import load_preset, load_suite, plan_runs
+    from membench.records import make_results_folder
+    from membench.suite import load_suite, plan_runs
 
-    overrides = read_overrides(assignments, device)
+    overrides = given.overrides()
     suite = load_suite(suite_name)
     configs = plan_runs(
         suite,
         profile_name,
         architectures=architectures.split(",") if architectures else None,
         num_seeds=num_seeds,
-        preset=load_preset(preset) if preset else None,
+        preset=given.load_preset(),
         overrides=overrides,
-        num_parameters=num_parameters,
+        num_parameters=given.num_parameters,
         source=suite_name,
     )
     results = out or Path("results") / Path(suite_name).stem
@@ -92,14 +84,12 @@ def run(
         profile=profile_name,
         question=suite.question,
         command=shlex.join(["membench", *sys.argv[1:]]),
-        preset=preset,
+        preset=given.preset,
         overrides=overrides,
         configs=configs,
     )
     write_plan(results, plan.extended(read_plan(results)))
-    there = [] if refresh else plan.planned(read_records(results)[0])
-    present = [record for record in there if record.status != "failed"]
-    finished = carry_out(plan.missing(present), results, num_jobs or available_cores(), len(present))
+    finished = carry_out(configs, results, num_jobs, refresh=refresh)
     show_report(results, as_json=as_json)
     if any(record.status == "failed" for record in finished):
         sys.exit(1)
@@ -114,50 +104,33 @@ def run(
     "--total-timesteps", type=click.IntRange(min=1), metavar="N", help="Steps to train for at most."
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="[default: 0]")
-@with_options(
-    curriculum_option,
-    match_option,
-    preset_option,
-    set_option,
-    device_option,
-    out_option("results/train"),
-    refresh_option,
-    json_option,
-)
+@settings_options(curriculum_option, match_option, preset_option, set_option, device_option)
+@out_option("results/train")
+@refresh_option
+@json_option
 def train(
     architecture: str,
     horizon: int | None,
     total_timesteps: int | None,
     seed: int | None,
-    curriculum: str | None,
-    num_parameters: int | None,
-    preset: str | None,
-    assignments: tuple[str, ...],
-    device: str | None,
+    given: Given,
     out: Path | None,
     refresh: bool,
     as_json: bool,
 ) -> None:
     """Train one agent and write its record and its weights."""
-    from membench.config import build_config, merge, nest
+    from membench.config import merge, nest
     from membench.execute import check_runnable
     from membench.records import make_results_folder, read_record, record_path
-    from membench.sizing import match_parameters
-    from membench.suite import load_preset
-    from membench.tuning import tuned_settings
 
-    flags = {"architecture": architecture, "total_timesteps": total_timesteps, "seed": seed}
-    config = build_config(
+    flags = {"total_timesteps": total_timesteps, "seed": seed}
+    config = given.config(
+        architecture,
         merge(
-            tuned_settings(architecture),
-            load_preset(preset).settings_for(architecture) if preset else {},
             {key: value for key, value in flags.items() if value is not None},
             nest("task.horizon", horizon) if horizon is not None else {},
-            read_overrides(assignments, device, curriculum),
-        )
+        ),
     )
-    if num_parameters is not None:
-        config = match_parameters(config, num_parameters)
     results = out or Path("results/train")
     make_results_folder(results)
     check_runnable([config])
@@ -183,12 +156,13 @@ def train(
     metavar="FILE",
     help="Keep the outcome in this file, as architectures/tuned.json does for the built-in memories.",
 )
-@with_options(jobs_option, out_option("results/tune-ARCHITECTURE"), json_option)
+@jobs_option
+@out_option("results/tune-ARCHITECTURE")
+@json_option
 def tune(architecture: str, into: Path | None, num_jobs: int | None, out: Path | None, as_json: bool) -> None:
     """Search ARCHITECTURE's learning rate and initialisation: the same search for every memory."""
     from membench.catalogue import check_architecture_name
     from membench.config import flatten
-    from membench.execute import available_cores
     from membench.records import make_results_folder, read_records
     from membench.tuning import outcome_of, tuning_configs, write_outcome
 
@@ -196,9 +170,7 @@ def tune(architecture: str, into: Path | None, num_jobs: int | None, out: Path |
     configs = [config for trial in tuning_configs(architecture) for config in trial]
     results = out or Path("results") / f"tune-{architecture.replace(':', '.')}"
     make_results_folder(results)
-    present = {record.run_id for record in read_records(results)[0]}
-    missing = [config for config in configs if config.run_id not in present]
-    carry_out(missing, results, num_jobs or available_cores(), len(configs) - len(missing))
+    carry_out(configs, results, num_jobs)
     command = shlex.join(["membench", "tune", architecture])
     outcome = outcome_of(architecture, read_records(results)[0], command)
     if into is not None:
@@ -220,19 +192,27 @@ def tune(architecture: str, into: Path | None, num_jobs: int | None, out: Path |
 
 
 def carry_out(
-    configs: list["RunConfig"], results: Path, num_jobs: int, num_present: int
+    configs: list["RunConfig"], results: Path, num_jobs: int | None, *, refresh: bool = False
 ) -> list["RunRecord"]:
-    """Do the runs with a display; Ctrl-C leaves what is finished and says how to go on."""
-    from membench.display import SuiteDisplay
-    from membench.execute import run_all
+    """Do those runs that the results folder lacks or that failed, or with `refresh` all, with a display.
 
+    Ctrl-C leaves what is finished and says how to go on.
+    """
+    from membench.display import SuiteDisplay
+    from membench.execute import available_cores, run_all
+    from membench.records import read_records
+
+    records = [] if refresh else read_records(results)[0]
+    present = {record.run_id for record in records if record.status != "failed"}
+    missing = [config for config in configs if config.run_id not in present]
+    num_present = len(configs) - len(missing)
     if num_present:
-        click.echo(f"{num_present} runs are there already, {len(configs)} to do", err=True)
-    if not configs:
+        click.echo(f"{num_present} runs are there already, {len(missing)} to do", err=True)
+    if not missing:
         return []
-    with SuiteDisplay(stderr(), num_present + len(configs), num_present) as display:
+    with SuiteDisplay(stderr(), len(configs), num_present) as display:
         try:
-            return run_all(configs, results, num_jobs=num_jobs, on_change=display.update)
+            return run_all(missing, results, num_jobs=num_jobs or available_cores(), on_change=display.update)
         except KeyboardInterrupt:
             display.live.stop()
             click.echo(f"interrupted; what has ended is in {results}, and the same command goes on", err=True)

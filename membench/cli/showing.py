@@ -1,30 +1,27 @@
-"""Commands that show what there is: report, list, describe, check."""
+"""Commands that show what there is: report, list, describe, diagnose, check."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from membench.cli.options import (
+    Given,
     json_option,
     match_option,
     out_option,
     preset_option,
-    read_overrides,
     set_option,
-    with_options,
+    settings_options,
 )
 from membench.cli.printing import print_json, print_table, show_report
 from membench.errors import InputError, unknown_name
 
-if TYPE_CHECKING:
-    from membench.config import RunConfig
-
 
 @click.command()
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@with_options(out_option("DIR"), json_option)
+@out_option("DIR")
+@json_option
 def report(results: Path, out: Path | None, as_json: bool) -> None:
     """Write tables, plots and report again from the records in DIR, finished or not."""
     show_report(results, out=out, as_json=as_json)
@@ -91,14 +88,14 @@ def _list_tasks() -> list[dict[str, str]]:
     metavar="N",
     help="Task to build for.",
 )
-@with_options(preset_option, set_option, json_option)
-def describe(
-    architecture: str, horizon: int, preset: str | None, assignments: tuple[str, ...], as_json: bool
-) -> None:
+@settings_options(match_option, preset_option, set_option)
+@json_option
+def describe(architecture: str, horizon: int, given: Given, as_json: bool) -> None:
     """Show an architecture's parameters by part, its state's size and its cost per step."""
+    from membench.config import nest
     from membench.describe import describe_agent
 
-    config = _config_of(architecture, horizon, preset, assignments)
+    config = given.config(architecture, nest("task.horizon", horizon))
     description = describe_agent(config)
     if as_json:
         print_json(description)
@@ -126,25 +123,17 @@ def describe(
 @click.command()
 @click.argument("architecture")
 @click.option("--horizons", default="20,100", show_default=True, metavar="N,N,...", help="Tasks to look at.")
-@with_options(match_option, preset_option, set_option, json_option)
-def diagnose(
-    architecture: str,
-    horizons: str,
-    num_parameters: int | None,
-    preset: str | None,
-    assignments: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Show whether ARCHITECTURE, untrained, can tell cues apart and learn to: minutes saved on a run that
-    could never learn."""
+@settings_options(match_option, preset_option, set_option)
+@json_option
+def diagnose(architecture: str, horizons: str, given: Given, as_json: bool) -> None:
+    """Show whether ARCHITECTURE, untrained, can tell cues apart at the query, and learn to."""
+    from membench.config import nest
     from membench.diagnosis import diagnose as diagnosis_of
 
     if not all(horizon.isdigit() for horizon in horizons.split(",")):
         raise InputError(f"--horizons {horizons!r}: must be numbers with commas between them, as in 20,100")
     found = {
-        horizon: diagnosis_of(
-            _config_of(architecture, int(horizon), preset, assignments, num_parameters=num_parameters)
-        )
+        horizon: diagnosis_of(given.config(architecture, nest("task.horizon", int(horizon))))
         for horizon in horizons.split(",")
     }
     if as_json:
@@ -166,12 +155,13 @@ def diagnose(
 
 @click.command()
 @click.argument("architecture")
-@with_options(set_option, json_option)
-def check(architecture: str, assignments: tuple[str, ...], as_json: bool) -> None:
+@settings_options(set_option)
+@json_option
+def check(architecture: str, given: Given, as_json: bool) -> None:
     """Run the laws that every memory obeys on ARCHITECTURE: a built-in name, or my.module:MyMemory."""
     from membench.check import check_architecture
 
-    options = read_overrides(assignments).get("memory", {})
+    options = given.overrides().get("memory", {})
     results = check_architecture(architecture, options)
     passed = all(result.passed for result in results)
     if as_json:
@@ -182,28 +172,3 @@ def check(architecture: str, assignments: tuple[str, ...], as_json: bool) -> Non
             [{"law": r.name, "": "holds" if r.passed else "BROKEN", "detail": r.detail} for r in results],
         )
     sys.exit(0 if passed else 1)
-
-
-def _config_of(
-    architecture: str,
-    horizon: int,
-    preset: str | None,
-    assignments: tuple[str, ...],
-    num_parameters: int | None = None,
-) -> "RunConfig":
-    """Return the configuration that `membench train` would use."""
-    from membench.config import build_config, merge, nest
-    from membench.sizing import match_parameters
-    from membench.suite import load_preset
-    from membench.tuning import tuned_settings
-
-    config = build_config(
-        merge(
-            tuned_settings(architecture),
-            load_preset(preset).settings_for(architecture) if preset else {},
-            {"architecture": architecture},
-            nest("task.horizon", horizon),
-            read_overrides(assignments),
-        )
-    )
-    return match_parameters(config, num_parameters) if num_parameters else config
