@@ -3,11 +3,13 @@
 Sources: Vaswani et al. 2017, arXiv 1706.03762; pre-norm blocks: Xiong et al. 2020, arXiv 2002.04745; rotary
 positions: Su et al. 2021, arXiv 2104.09864, equation 34. Glossary: q query, k key, v value, d head size.
 
-    u = x + O softmax(mask(q k^T / sqrt(d))) v,   q, k, v = projections of LayerNorm(x); q and k rotated
+    u = x + O softmax(mask(q k^T / sqrt(d))) v,   n = LayerNorm(x) without bias
+                                                  q = W_q n + b, k = W_k n, v = W_v n; q and k rotated
     y = u + W_2 gelu(W_1 LayerNorm(u))
 
-The embedding of the observation has no bias: a zero observation, as in a silent delay, then embeds to zero
-and its constant does not drown the cue's key among the delay's.
+Deviations, both against the delay drowning the cue: the embedding of the observation and the norm in front of
+attention have no bias, so that a zero observation, as in a silent delay, has a zero key and value; and the
+query alone has a bias, so that a zero observation can still look for something.
 
 Keys are cached as they come, so acting costs one query per step; positions are computed from a counter in
 the state and are never the size of a parameter.
@@ -123,8 +125,10 @@ class Block(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int, feedforward_size: int):
         super().__init__()
         self.num_heads, self.head_size = num_heads, hidden_size // num_heads
-        self.attention_norm = nn.LayerNorm(hidden_size)
+        self.attention_norm = nn.LayerNorm(hidden_size, bias=False)
         self.queries_keys_values = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.query_bias = nn.Parameter(torch.empty(num_heads, self.head_size))
+        nn.init.uniform_(self.query_bias, -(hidden_size**-0.5), hidden_size**-0.5)
         self.attention_output = nn.Linear(hidden_size, hidden_size, bias=False)
         self.feedforward_norm = nn.LayerNorm(hidden_size)
         self.expand = nn.Linear(hidden_size, feedforward_size)
@@ -136,7 +140,8 @@ class Block(nn.Module):
         """Return the block's output [b t h] and its cache with the new keys and values in it."""
         projected = self.queries_keys_values(self.attention_norm(x))
         queries, keys, values = projected.unflatten(-1, (3, self.num_heads, self.head_size)).unbind(2)
-        queries, keys = rotate(queries, window.positions), rotate(keys, window.positions)
+        queries = rotate(queries + self.query_bias, window.positions)
+        keys = rotate(keys, window.positions)
         cache = {
             "keys": write(cache["keys"], keys, window.positions, in_place=in_place),
             "values": write(cache["values"], values, window.positions, in_place=in_place),

@@ -112,6 +112,7 @@ def test_parameters_of_the_document_s_sizes():
 def naive_attention(block, x, num_heads):
     d = x.shape[-1] // num_heads
     q, k, v = block.queries_keys_values(block.attention_norm(x)).chunk(3, -1)
+    q = q + block.query_bias.flatten()
     half = d // 2
     mixed = torch.zeros_like(x)
     for head in range(num_heads):
