@@ -13,10 +13,11 @@ per channel, x and z the two halves of the input projection, delta, B, C as in
 
 A layer adds its mixer's output to its input. Deviations, both against the delay drowning the cue:
 - a zero observation, as in a silent delay, must not carry a constant that looks like a cue, so the
-  embedding has no bias and, unlike in mamba-ssm's block, no norm stands in front of a mixer (`pre_norm`);
+  embedding and the convolution have no bias (`conv_bias`) and, unlike in mamba-ssm's block, no norm stands in
+  front of a mixer (`pre_norm`);
 - without any bias, though, a zero observation shuts the gate, silu(z) = 0, and the read-out, C = 0, just when
   the answer is asked for, so z and C get learned biases that start at 1 (`open_gates`).
-With `pre_norm=True, open_gates=False` the layers are those of mamba-ssm.
+With `conv_bias=True, open_gates=False, pre_norm=True` the layers are those of mamba-ssm.
 """
 
 import math
@@ -40,6 +41,7 @@ class Mamba(Memory):
         expand: channels inside a mixer per unit of width.
         conv_width: steps that the causal convolution sees.
         step_sizes: range of the initial step sizes delta; a channel's memory lasts about 1 / delta steps.
+        conv_bias: a bias in the convolution.
         open_gates: learned biases on z and C, which start at 1.
         pre_norm: RMSNorm in front of each mixer.
 
@@ -59,6 +61,7 @@ class Mamba(Memory):
         expand: int = 2,
         conv_width: int = 4,
         step_sizes: tuple[float, float] = (0.001, 0.1),
+        conv_bias: bool = False,
         open_gates: bool = True,
         pre_norm: bool = False,
     ):
@@ -69,7 +72,7 @@ class Mamba(Memory):
             nn.RMSNorm(hidden_size, eps=1e-5) if pre_norm else nn.Identity() for _ in range(num_layers)
         )
         self.mixers = nn.ModuleList(
-            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, open_gates)
+            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, conv_bias, open_gates)
             for _ in range(num_layers)
         )
         self.final_norm = nn.RMSNorm(hidden_size, eps=1e-5)
@@ -109,13 +112,16 @@ class Mixer(nn.Module):
         expand: int,
         conv_width: int,
         step_sizes: tuple[float, float],
+        conv_bias: bool,
         open_gates: bool,
     ):
         super().__init__()
         num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
         self.state_size = state_size
         self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
-        self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels)
+        self.conv1d = nn.Conv1d(
+            num_channels, num_channels, conv_width, groups=num_channels, bias=conv_bias
+        )
         self.x_proj = nn.Linear(num_channels, self.dt_rank + 2 * state_size, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, num_channels)
         rates = torch.arange(1, state_size + 1, dtype=torch.float32)
