@@ -119,9 +119,7 @@ class Mixer(nn.Module):
         num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
         self.state_size = state_size
         self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
-        self.conv1d = nn.Conv1d(
-            num_channels, num_channels, conv_width, groups=num_channels, bias=conv_bias
-        )
+        self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels, bias=conv_bias)
         self.x_proj = nn.Linear(num_channels, self.dt_rank + 2 * state_size, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, num_channels)
         rates = torch.arange(1, state_size + 1, dtype=torch.float32)

@@ -103,6 +103,8 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A built-in or plugin name, or `module:Class`."""
     memory: dict[str, Any] = {}
     """The architecture's options; those not named keep the class's defaults."""
+    matched_parameters: PositiveInt | None = None
+    """How many parameters `memory.hidden_size` was chosen for; None if it was not chosen for that."""
     task: TaskConfig = TaskConfig()
     objective: Literal["ppo", "supervised"] = "ppo"
     """Learn from rewards, or be told the answers: cross-entropy at the questions, privileged."""
@@ -129,6 +131,11 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if (self.ppo.entropy_start == 0) != (self.ppo.entropy_end == 0):
             raise ValueError(
                 "ppo.entropy_start and ppo.entropy_end: geometric annealing needs both positive or both zero"
+            )
+        if self.matched_parameters is not None and "hidden_size" not in self.memory:
+            raise ValueError(
+                f"matched_parameters {self.matched_parameters}: is noted beside the memory.hidden_size that "
+                "--match-parameters chooses; there is none"
             )
         if self.curriculum:
             self._check_curriculum()

@@ -218,8 +218,8 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
     """Return one row per run.
 
     The record's plain fields; `parameters` as its total; `device`, `objective`, `ladder` and `first_horizon`
-    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `curve` and `rungs` as
-    lists.
+    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `num_slots` and
+    `hidden_size` where they were chosen by hand; `curve` and `rungs` as lists.
     """
     plain = [
         field
@@ -234,10 +234,14 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
             "objective": record.config.objective,
             "ladder": record.config.ladder,
             "first_horizon": record.config.task.horizon,
+            "num_slots": record.config.memory.get("num_slots"),
+            "hidden_size": None
+            if record.config.matched_parameters
+            else record.config.memory.get("hidden_size"),
         }
         | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
         | {"curve": record.curve, "rungs": record.rungs}
         for record in records
     ]
-    configured = ["parameters", "device", "objective", "ladder", "first_horizon", *TASK_COLUMNS]
-    return pd.DataFrame(rows, columns=[*plain, *configured, "curve", "rungs"])
+    configured = ["parameters", "device", "objective", "ladder", "first_horizon", "num_slots", "hidden_size"]
+    return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])

@@ -36,7 +36,9 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
     decisive = {name: settings[name] for name in ("architecture", "memory", "agent", "task")}
     settings = merge(decisive, nest("task.horizon", 1))  # no parameter depends on the horizon
     width = _width(msgspec.json.encode(settings, order="sorted"), num_parameters)
-    return msgspec.structs.replace(config, memory=config.memory | {"hidden_size": width})
+    return msgspec.structs.replace(
+        config, memory=config.memory | {"hidden_size": width}, matched_parameters=num_parameters
+    )
 
 
 @lru_cache

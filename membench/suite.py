@@ -7,13 +7,15 @@
     match_parameters = 225_000           choose each memory's hidden_size so that the agent has so many
     [profiles.quick]                     the same again for one profile, and:
     seeds = 3                            seeds 0 ... 2
-    [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid
+    [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid, and if need be:
+    architectures = ["gru_pmm"]          the only ones that the cell is for
 
 A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: what `membench
 tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML file with a description,
 `settings` and `memory`; as it states sizes, parameters are not matched under it.
 """
 
+import itertools
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -55,6 +57,7 @@ class Profile(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     seeds: PositiveInt
     cells: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    """Fields of `RunConfig`, beside them `architectures` where a cell is not for all."""
 
 
 class Suite(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,7 +123,7 @@ def plan_runs(
         preset: laid over the suite's settings.
         overrides: laid over everything.
         num_parameters: to match with each memory's width, instead of the suite's number, which is not used
-            under a preset or a `hidden_size` of one's own.
+            under a preset or a `hidden_size` of one's own. A cell with a `hidden_size` is never matched.
         source: what error messages call the suite.
 
     Raises:
@@ -132,30 +135,38 @@ def plan_runs(
     architectures = architectures or suite.architectures
     for architecture in architectures:
         check_architecture_name(architecture)
-    configs = [
-        build_config(
-            merge(
-                tuned_settings(architecture),
-                suite.settings_for(architecture),
-                profile.settings_for(architecture),
-                cell,
-                preset.settings_for(architecture) if preset else {},
-                {"architecture": architecture, "seed": seed},
-                overrides or {},
-            ),
-            source=f"{source}, profile {profile_name!r}, cell {number}",
-        )
-        for number, cell in enumerate(profile.cells)
-        for seed in range(num_seeds or profile.seeds)
-        for architecture in architectures
-    ]
     if num_parameters is None and preset is None and "hidden_size" not in (overrides or {}).get("memory", {}):
         num_parameters = profile.match_parameters or suite.match_parameters
+    configs = []
+    for number, cell in enumerate(profile.cells):
+        cell_settings = {name: value for name, value in cell.items() if name != "architectures"}
+        for architecture in cell.get("architectures", []):
+            check_architecture_name(architecture)
+        in_cell = [name for name in architectures if name in cell.get("architectures", architectures)]
+        for seed, architecture in itertools.product(range(num_seeds or profile.seeds), in_cell):
+            config = build_config(
+                merge(
+                    tuned_settings(architecture),
+                    suite.settings_for(architecture),
+                    profile.settings_for(architecture),
+                    cell_settings,
+                    preset.settings_for(architecture) if preset else {},
+                    {"architecture": architecture, "seed": seed},
+                    overrides or {},
+                ),
+                source=f"{source}, profile {profile_name!r}, cell {number}",
+            )
+            is_sized = "hidden_size" in cell_settings.get("memory", {})
+            configs.append(config if is_sized else _matched(config, num_parameters))
+    return configs
+
+
+def _matched(config: RunConfig, num_parameters: int | None) -> RunConfig:
     if num_parameters is None:
-        return configs
+        return config
     from membench.sizing import match_parameters  # loads PyTorch
 
-    return [match_parameters(config, num_parameters) for config in configs]
+    return match_parameters(config, num_parameters)
 
 
 FileContent = TypeVar("FileContent")

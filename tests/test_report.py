@@ -288,9 +288,9 @@ def test_ladders_get_their_frontier_and_no_table_of_horizons(tmp_path):
     assert list(headline_table(to_frame(records)).columns[:3]) == ["Memory", "Frontier", "Every seed"]
 
 
-def capacity_record(architecture, horizon, items, success, seed=0):
+def capacity_record(architecture, horizon, items, success, seed=0, **settings):
     config = RunConfig(
-        architecture=architecture, task=TaskConfig(horizon=horizon, num_items=items), seed=seed
+        architecture=architecture, task=TaskConfig(horizon=horizon, num_items=items), seed=seed, **settings
     )
     record = make_record(architecture, horizon, seed, success=success)
     return msgspec.structs.replace(record, run_id=config.run_id, config=config)
@@ -310,6 +310,30 @@ def test_capacity_is_in_bits_by_horizon_and_items(tmp_path):
     assert table.loc[("lstm", "horizon 5, 1 item"), "bits_shown"] == 2.0
     assert "capacity" in {path.stem for path in files.plots}
     assert "One seed per cell" in content
+
+
+def test_sizes_are_named_where_a_memory_has_several_and_matched_widths_never(tmp_path):
+    def matched(width):
+        return {"memory": {"hidden_size": width}, "matched_parameters": 225_000}
+
+    records = [
+        capacity_record("gru", 20, 1, 1.0, **matched(96)),
+        capacity_record("gru", 20, 4, 1.0, **matched(88)),
+        capacity_record("gru", 20, 4, 0.25, memory={"hidden_size": 24}),
+        capacity_record("gru_pmm", 20, 4, 1.0, **matched(64)),
+        capacity_record("gru_pmm", 20, 4, 0.25, memory={"num_slots": 32}),
+    ]
+    files, _ = write(tmp_path, records)
+    table = pd.read_csv(tmp_path / "tables" / "capacity.csv").set_index(["architecture", "cell"])
+    assert table.bits.to_dict() == {
+        ("gru", "1 item"): 2.0,
+        ("gru", "4 items"): 8.0,
+        ("gru", "4 items, 24 units"): 0.0,
+        ("gru_pmm", "4 items"): 8.0,
+        ("gru_pmm", "4 items, 32 slots"): 0.0,
+    }
+    map_text = next(path for path in files.plots if path.name == "capacity.svg").read_text()
+    assert "4 x 4, 32 slots" in map_text and "4 x 4, 24 units" in map_text
 
 
 def test_cells_are_named_by_what_tells_them_apart(tmp_path):

@@ -111,6 +111,47 @@ def test_a_mistake_is_answered_with_file_key_value_and_what_is_legal(suite_file,
         plan_runs(load_suite(suite_file(SUITE.replace(old, new))), "quick", source="mine.toml")
 
 
+SIZED = """
+question = "Which size?"
+architectures = ["gru", "gru_pmm"]
+match_parameters = 225_000
+
+[profiles.quick]
+seeds = 1
+
+[[profiles.quick.cells]]
+task.horizon = 1
+
+[[profiles.quick.cells]]
+architectures = ["gru_pmm"]
+memory.num_slots = 32
+
+[[profiles.quick.cells]]
+memory.hidden_size = 24
+"""
+
+
+def test_a_cell_may_be_for_some_memories_and_state_a_width(suite_file):
+    base, base_pmm, slots, width, width_pmm = plan_runs(load_suite(suite_file(SIZED)), "quick")
+    assert [c.architecture for c in (base, base_pmm, slots, width, width_pmm)] == [
+        "gru",
+        *["gru_pmm"] * 2,
+    ] + [
+        "gru",
+        "gru_pmm",
+    ]
+    assert base.matched_parameters == base_pmm.matched_parameters == slots.matched_parameters == 225_000
+    assert slots.memory["num_slots"] == 32
+    assert width.memory["hidden_size"] == width_pmm.memory["hidden_size"] == 24
+    assert width.matched_parameters is width_pmm.matched_parameters is None
+
+
+def test_a_misspelt_memory_of_a_cell_is_an_error(suite_file):
+    text = SIZED.replace('architectures = ["gru_pmm"]', 'architectures = ["gru_pnm"]')
+    with pytest.raises(InputError, match="'gru_pnm': unknown; did you mean 'gru_pmm'"):
+        plan_runs(load_suite(suite_file(text)), "quick")
+
+
 @pytest.mark.parametrize(
     ("load", "name", "message"),
     [

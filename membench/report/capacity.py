@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from membench.report import text
-from membench.report.frame import cells
+from membench.report.frame import CELL_COLUMNS, cells, varying_columns
 from membench.report.looks import looks
 from membench.report.panels import WIDTH
 from membench.report.tables import KEY, Table, shown_key
 
 MAPS_PER_ROW = 3
-SHOWN = ["num_items", "num_cues"]
+SIZES = ["num_slots", "hidden_size"]
 
 
 def capacity_table(frame: pd.DataFrame) -> Table:
@@ -43,14 +43,17 @@ def capacity_figure(frame: pd.DataFrame) -> Figure:
     found = looks(frame.architecture)
     num_columns = min(MAPS_PER_ROW, len(found))
     num_rows = -(-len(found) // num_columns)
-    height = 0.9 + 0.34 * len(frame[SHOWN].drop_duplicates())
+    sizes = [name for name in SIZES if name in varying_columns(frame)]
+    frame = frame.fillna(dict.fromkeys(sizes, 0))  # a size that was not chosen is one row of the map
+    rows = ["num_items", "num_cues", *sizes]
+    height = 0.9 + 0.34 * len(frame[rows].drop_duplicates())
     figure = Figure(figsize=(WIDTH, num_rows * height + 0.3))
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(found) :]:
         axes.remove()
     image = None
     for axes, (name, look) in zip(grid.flat, found.items(), strict=False):
-        image = _map(axes, frame, name)
+        image = _map(axes, frame, name, rows)
         axes.set_title(look.name)
     if image is not None:
         figure.colorbar(image, ax=grid, label="share of bits shown")
@@ -59,20 +62,27 @@ def capacity_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _map(axes: Axes, frame: pd.DataFrame, architecture: str) -> AxesImage:
+def _map(axes: Axes, frame: pd.DataFrame, architecture: str, rows: list[str]) -> AxesImage:
     """Draw one memory's map; every memory's has the same rows and columns."""
-    shown = frame.groupby(SHOWN).bits_shown.first()
+    shown = frame.groupby(rows).bits_shown.first()
     horizons = sorted(set(frame.first_horizon))
     runs = frame.loc[frame.architecture == architecture]
-    bits = runs.pivot_table(index=SHOWN, columns="first_horizon", values="bits", aggfunc="mean")
+    bits = runs.pivot_table(index=rows, columns="first_horizon", values="bits", aggfunc="mean")
     bits = bits.reindex(index=shown.index, columns=horizons)
     shares = bits.div(shown, axis=0).to_numpy()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis", aspect="auto", origin="lower")
     for (row, column), value in np.ndenumerate(bits.to_numpy()):
         colour = "black" if shares[row, column] > 0.6 else "white"
-        axes.text(column, row, text.tenths(value), ha="center", va="center", color=colour)
+        label = "" if np.isnan(value) else text.tenths(value)
+        axes.text(column, row, label, ha="center", va="center", color=colour)
     axes.set_xticks(range(len(horizons)), [str(horizon) for horizon in horizons])
-    axes.set_yticks(range(len(shown)), [f"{items} x {cues}" for items, cues in shown.index])
+    axes.set_yticks(range(len(shown)), [_row_name(row, rows) for row in shown.index])
     axes.tick_params(length=0)
     axes.grid(visible=False)
     return image
+
+
+def _row_name(row: tuple[float, ...], names: list[str]) -> str:
+    items, cues, *sizes = row
+    chosen = [CELL_COLUMNS[name](size) for name, size in zip(names[2:], sizes, strict=True) if size]
+    return ", ".join([f"{items:.0f} x {cues:.0f}", *chosen])

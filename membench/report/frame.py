@@ -4,6 +4,7 @@ A run that diverged or failed counts with the success that it reached, at chance
 and as never solved.
 """
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ WHOLE_NUMBERS = [
     "peak_memory_bytes",
     "state_bytes",
     "parameters",
+    "num_slots",
+    "hidden_size",
 ]
 FRACTIONS = [
     "success",
@@ -46,8 +49,11 @@ CELL_COLUMNS: dict[str, Callable[[Any], str]] = {
     "observation_noise": "noise {}".format,
     "reveal_cue": "cue revealed".format,
     "objective": str,
+    "num_slots": "{:.0f} slots".format,
+    "hidden_size": "{:.0f} units".format,
 }
-"""What tells cells apart and how each is named; flags and noise are named where there are some."""
+"""What tells cells apart and how each is named; flags and noise are named where there are some, sizes where a
+memory has several."""
 
 
 class Cell(NamedTuple):
@@ -85,16 +91,22 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
         for success, (items, cues) in zip(frame.counted_success, asked, strict=True)
     ]
     frame["bits_shown"] = [stats.bits_recalled(1.0, items, cues) for items, cues in asked]
-    frame["cell_place"] = frame.groupby(list(CELL_COLUMNS), sort=True).ngroup()
-    frame["cell"] = _cell_names(frame)
+    varying = varying_columns(frame)
+    frame["cell_place"] = frame.groupby(varying, sort=True, dropna=False).ngroup() if varying else 0
+    frame["cell"] = _cell_names(frame, varying)
     places = {name: place for place, name in enumerate(in_order(frame.architecture))}
     frame["place"] = frame.architecture.map(places)
     frame = frame.sort_values(["place", "cell_place", "seed", "run_id"], ignore_index=True)
     return frame.drop(columns="place")
 
 
-def _cell_names(frame: pd.DataFrame) -> pd.Series:
-    varying = [name for name in CELL_COLUMNS if len(set(frame[name])) > 1]
+def varying_columns(frame: pd.DataFrame) -> list[str]:
+    """Return which of `CELL_COLUMNS` tell cells apart; what memories differ in from each other does not."""
+    runs = [runs for _, runs in frame.groupby("architecture")]
+    return [name for name in CELL_COLUMNS if any(len(one[name].drop_duplicates()) > 1 for one in runs)]
+
+
+def _cell_names(frame: pd.DataFrame, varying: list[str]) -> pd.Series:
     if not set(varying) - {"first_horizon"}:
         return frame.first_horizon.map(str)
     return pd.Series(
@@ -103,8 +115,12 @@ def _cell_names(frame: pd.DataFrame) -> pd.Series:
 
 
 def _cell_name(row: dict[Hashable, Any], varying: list[str]) -> str:
-    parts = [CELL_COLUMNS[name](row[name]) for name in varying if row[name] is not False and row[name] != 0.0]
+    parts = [CELL_COLUMNS[name](row[name]) for name in varying if not _goes_without_saying(row[name])]
     return ", ".join(parts) or "plain"
+
+
+def _goes_without_saying(value: Any) -> bool:
+    return value is False or (isinstance(value, float) and (value == 0 or math.isnan(value)))
 
 
 def differ_by_horizon_only(frame: pd.DataFrame) -> bool:

@@ -21,7 +21,7 @@ def rungs_table(frame: pd.DataFrame) -> Table:
     """Return, by architecture and task, how many runs solved each rung and what follows."""
     frame = frame.assign(rung=_rung(frame))
     rows = []
-    for _, runs in frame.groupby(["architecture", *TASK], sort=False):
+    for _, runs in frame.groupby(["architecture", *TASK], sort=False, dropna=False):
         on = {rung: runs.loc[runs.rung == rung] for rung in RUNGS}
         row = {"architecture": runs.architecture.iloc[0], "horizon": runs.first_horizon.iloc[0]}
         for rung, there in on.items():
