@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: run test test-all lint types venv clean
+.PHONY: run test test-all bench lint types venv clean
 
 run: venv ## the horizons suite, quick profile: table and plots in a few minutes
 	$(BIN)/membench run --suite horizons
@@ -13,6 +13,9 @@ test: venv ## everything but the slow learning runs
 
 test-all: venv ## the slow learning runs too
 	$(BIN)/pytest -n 2 -m ""
+
+bench: venv ## speed, with pytest-benchmark: one process, one thread
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group
 
 lint: venv
 	$(BIN)/ruff check .

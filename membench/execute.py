@@ -139,10 +139,7 @@ def run_all(
     """
     make_results_folder(results)
     standing = Standing(results, configs, num_jobs)
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    context.set_forkserver_preload(["membench.train"])
-    pool = ProcessPool(max_workers=num_jobs, max_tasks=1, context=context)
+    pool = process_pool(num_jobs)
     try:
         pending = {
             pool.schedule(_work, args=(to_settings(config), str(results))): config for config in configs
@@ -161,6 +158,14 @@ def run_all(
     finally:
         pool.join()
     return standing.finished
+
+
+def process_pool(num_jobs: int) -> ProcessPool:
+    """Return a pool of `num_jobs` processes in which every task gets a fresh one, with PyTorch loaded."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    context.set_forkserver_preload(["membench.train"])
+    return ProcessPool(max_workers=num_jobs, max_tasks=1, context=context)
 
 
 def _outcome(future: Future, config: RunConfig, results: Path) -> RunRecord:

@@ -107,7 +107,7 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
         seconds=training.seconds,
         cpu_seconds=time.process_time(),
         steps_per_second=training.steps / training.training_seconds if training.steps else None,
-        peak_memory_bytes=_peak_memory_bytes(config.device),
+        peak_memory_bytes=peak_memory_bytes(config.device),
         parameters=describe.count_parameters(agent),
         state_bytes=describe.state_bytes(agent.memory),
         flops_per_step=describe.flops_per_step(
@@ -134,7 +134,8 @@ def _identity(config: RunConfig, task: Task) -> dict[str, Any]:
     }
 
 
-def _peak_memory_bytes(device: str) -> int:
+def peak_memory_bytes(device: str) -> int:
+    """Return the most memory that this process has held so far: resident, or allocated on a CUDA device."""
     if device != "cpu":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from membench import __version__
+from membench.cli.benching import bench
 from membench.cli.running import run, train, tune
 from membench.cli.showing import check, describe, diagnose, list_, report
 from membench.errors import InputError, unknown_name
@@ -49,5 +50,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, tune, report, list_, describe, diagnose, check):
+for _command in (run, train, tune, report, list_, describe, diagnose, check, bench):
     main.add_command(_command)

@@ -88,6 +88,11 @@ class Given:
         build_config(merge({"architecture": "gru"}, overrides), source=source)
         return overrides
 
+    def states_no_size(self) -> bool:
+        """Return whether the memories' widths are left open."""
+        has_width = "hidden_size" in self.overrides().get("memory", {})
+        return self.num_parameters is None and self.preset is None and not has_width
+
     def config(self, architecture: str, flags: "Settings") -> "RunConfig":
         """Return the configuration of a single agent; `flags` win over the preset, overrides over both."""
         from membench.config import build_config, merge
@@ -136,6 +141,13 @@ def read_assignment(assignment: str) -> "Settings":
     except tomllib.TOMLDecodeError:
         value = text
     return nest(field, value)
+
+
+def read_horizons(text: str) -> list[int]:
+    """Return the numbers of --horizons N,N,..."""
+    if not all(horizon.isdigit() for horizon in text.split(",")):
+        raise InputError(f"--horizons {text!r}: must be numbers with commas between them, as in 20,100")
+    return [int(horizon) for horizon in text.split(",")]
 
 
 def read_curriculum(text: str) -> "Settings":

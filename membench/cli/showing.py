@@ -11,11 +11,12 @@ from membench.cli.options import (
     match_option,
     out_option,
     preset_option,
+    read_horizons,
     set_option,
     settings_options,
 )
 from membench.cli.printing import print_json, print_table, show_report
-from membench.errors import InputError, unknown_name
+from membench.errors import unknown_name
 
 
 @click.command()
@@ -130,11 +131,9 @@ def diagnose(architecture: str, horizons: str, given: Given, as_json: bool) -> N
     from membench.config import nest
     from membench.diagnosis import diagnose as diagnosis_of
 
-    if not all(horizon.isdigit() for horizon in horizons.split(",")):
-        raise InputError(f"--horizons {horizons!r}: must be numbers with commas between them, as in 20,100")
     found = {
-        horizon: diagnosis_of(given.config(architecture, nest("task.horizon", int(horizon))))
-        for horizon in horizons.split(",")
+        horizon: diagnosis_of(given.config(architecture, nest("task.horizon", horizon)))
+        for horizon in read_horizons(horizons)
     }
     if as_json:
         print_json(found)

@@ -1,0 +1,130 @@
+"""What memories cost to train, from `membench bench`: tables, figures and their page."""
+
+from pathlib import Path
+
+import matplotlib.style
+import msgspec
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from membench.bench import Cost, Exponent, cost_exponent
+from membench.records import atomic_writer
+from membench.report import text
+from membench.report.looks import Look, display_name, in_order, looks
+from membench.report.panels import STYLE, WIDTH, large_numbers, legend
+from membench.report.tables import Table
+
+MEBIBYTE = 2**20
+
+
+def to_frame(costs: list[Cost]) -> pd.DataFrame:
+    """Return one row per measurement, memories in their usual order, horizons ascending."""
+    rows = [
+        msgspec.structs.asdict(cost)
+        | {"steps_per_second": cost.steps_per_second, "share_of_limit": cost.share_of_limit}
+        for cost in costs
+    ]
+    frame = pd.DataFrame(rows)
+    places = {name: place for place, name in enumerate(in_order(frame.architecture))}
+    return frame.sort_values(
+        ["architecture", "horizon"],
+        key=lambda column: column.map(places) if column.name == "architecture" else column,
+        ignore_index=True,
+    )
+
+
+def has_several_horizons(frame: pd.DataFrame) -> bool:
+    """Return whether growth with the horizon can be fitted."""
+    return len(set(frame.horizon)) > 1
+
+
+def costs_table(frame: pd.DataFrame) -> Table:
+    """Return speed and memory by memory and horizon."""
+    shown = {
+        "Memory": frame.architecture.map(display_name),
+        "Horizon": frame.horizon.map(str),
+        "Envs": frame.num_envs.map(text.count),
+        "Steps/s": frame.steps_per_second.map(text.rounded),
+        "Of limit": frame.share_of_limit.map(text.share),
+        "Peak memory": frame.memory_bytes.map(text.size),
+        "Acting ms/step": (1e3 * frame.seconds_per_acting_step).map(text.share),
+    }
+    values = frame.assign(seconds=[" ".join(map(str, seconds)) for seconds in frame.seconds])
+    return Table(values, pd.DataFrame(shown))
+
+
+def exponents_table(frame: pd.DataFrame) -> Table:
+    """Return how time and memory per episode grow with the horizon, fitted; needs two horizons at least."""
+    rows = []
+    for architecture, measured in frame.groupby("architecture", sort=False):
+        time = cost_exponent(measured.horizon.tolist(), (1 / measured.steps_per_second).tolist())
+        memory = cost_exponent(measured.horizon.tolist(), measured.memory_bytes.tolist())
+        rows.append({"architecture": architecture} | _fitted("time", time) | _fitted("memory", memory))
+    values = pd.DataFrame(rows)
+    shown = {"Memory": values.architecture.map(display_name)}
+    for name in ("time", "memory"):
+        shown[f"{name.capitalize()} ~ horizon^k, k"] = pd.Series(
+            [
+                f"{row[f'{name}_exponent']:.2f} ({row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f})"
+                for row in rows
+            ],
+            dtype=str,
+        )
+    return Table(values, pd.DataFrame(shown))
+
+
+def _fitted(name: str, exponent: Exponent) -> dict[str, float]:
+    low, high = exponent.interval or (float("nan"), float("nan"))
+    return {f"{name}_exponent": exponent.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def costs_figure(frame: pd.DataFrame) -> Figure:
+    """Throughput and peak memory against the horizon, a line per memory, every timed iteration a point."""
+    found = looks(frame.architecture)
+    figure = Figure(figsize=(WIDTH, 3.2))
+    speed, memory = figure.subplots(1, 2)
+    for name, look in found.items():
+        _lines(speed, memory, frame.loc[frame.architecture == name], look)
+    horizons = sorted(set(frame.horizon))
+    for axes in (speed, memory):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(horizons, [str(horizon) for horizon in horizons], minor=False)
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        large_numbers(axes.yaxis)
+    speed.set_ylabel("training steps per second")
+    memory.set_ylabel("peak memory above base (MiB)")
+    figure.supxlabel("horizon (steps between cue and query)", fontsize="medium")
+    legend(figure, found.values())
+    return figure
+
+
+def _lines(speed: Axes, memory: Axes, measured: pd.DataFrame, look: Look) -> None:
+    speed.plot(measured.horizon, measured.steps_per_second, look.marker + "-", color=look.colour)
+    memory.plot(measured.horizon, measured.memory_bytes / MEBIBYTE, look.marker + "-", color=look.colour)
+    for horizon, steps, seconds in zip(measured.horizon, measured.num_steps, measured.seconds, strict=True):
+        speeds = [steps / one for one in seconds]
+        speed.plot([horizon] * len(speeds), speeds, "_", color=look.colour, alpha=0.5)
+
+
+def write_costs(results: Path, costs: list[Cost]) -> list[Path]:
+    """Write `costs.json`, tables and a figure into a folder, whole or not at all; return the files."""
+    frame = to_frame(costs)
+    tables = {"costs": costs_table(frame)}
+    if has_several_horizons(frame):
+        tables["exponents"] = exponents_table(frame)
+    files = {"costs.json": msgspec.json.format(msgspec.json.encode(costs), indent=1)}
+    for name, table in tables.items():
+        files[f"{name}.csv"] = table.values.to_csv(index=False, lineterminator="\n").encode()
+        files[f"{name}.md"] = f"{text.to_markdown(table.shown)}\n".encode()
+    results.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with atomic_writer(results / name) as file:
+            file.write(content)
+    with matplotlib.style.context(["default", STYLE]):
+        figure = costs_figure(frame)
+        for kind in ("png", "svg"):
+            with atomic_writer(results / f"costs.{kind}") as file:
+                figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return [results / name for name in [*files, "costs.png", "costs.svg"]]

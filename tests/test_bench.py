@@ -1,0 +1,143 @@
+"""Measuring cost: what is counted and fitted; figures of speed themselves are `make bench`'s."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from membench import cli
+from membench.bench import Cost, bench_config, cost_exponent, matmul_flops_per_second, measure
+from membench.config import build_config
+from membench.envs import make_task
+from membench.report.costs import costs_table, exponents_table, to_frame, write_costs
+
+
+@pytest.mark.parametrize("k", [1.0, 1.5, 2.0])
+def test_an_exact_power_law_is_found_again(k):
+    horizons = [16, 64, 256, 1024]
+    found = cost_exponent(horizons, [3e-4 * horizon ** (k - 1) for horizon in horizons])
+    assert found.value == pytest.approx(k)
+    assert found.interval == pytest.approx((k, k), abs=1e-6)
+
+
+def test_the_interval_is_student_s():
+    """Worked by hand: log2 costs 0, 1, 1 at log2 horizons 0, 1, 2 have slope 1/2, error sqrt(1/12)."""
+    found = cost_exponent([1, 2, 4], [1.0, 2.0, 2.0])
+    assert found.value == pytest.approx(1.5)
+    half = 12.7062 * (1 / 12) ** 0.5  # the 97.5 % quantile of Student's t with one degree of freedom
+    assert found.interval == pytest.approx((1.5 - half, 1.5 + half), rel=1e-4)
+
+
+def test_two_horizons_give_no_interval():
+    assert cost_exponent([16, 64], [1.0, 4.0]).interval is None
+
+
+@pytest.mark.parametrize("horizon", [16, 1000, 100_000])
+def test_every_horizon_has_about_as_many_steps(horizon):
+    config = bench_config(build_config({"architecture": "gru", "ppo": {"num_minibatches": 4}}), horizon, 8192)
+    num_steps = config.ppo.num_envs * make_task(config.task).max_episode_steps
+    assert config.task.horizon == horizon
+    assert num_steps == pytest.approx(8192, rel=0.1) or config.ppo.num_envs == 1
+    assert config.ppo.num_minibatches <= config.ppo.num_envs
+
+
+def test_the_operations_of_an_iteration_are_counted():
+    config = build_config(
+        {
+            "architecture": "gru",
+            "memory": {"hidden_size": 32, "num_layers": 1},
+            "task": {"horizon": 6},
+            "ppo": {"num_envs": 4, "num_epochs": 2},
+        }
+    )
+    cost = measure(config, num_rounds=2)
+    assert cost.num_steps == 4 * 8 and len(cost.seconds) == 2 and min(cost.seconds) > 0
+    forward = 2 * 3 * 32 * (4 + 32)  # three gates, each a product with the input and one with the state
+    assert cost.flops_per_iteration == 32 * forward * (1 + 2 * 3)
+    assert cost.memory_bytes >= 0 and cost.seconds_per_acting_step > 0
+
+
+def test_a_matrix_product_takes_time():
+    assert 1e8 < matmul_flops_per_second("cpu") < 1e14
+
+
+def make_cost(architecture, horizon, seconds):
+    return Cost(
+        architecture=architecture,
+        horizon=horizon,
+        num_envs=2,
+        num_steps=1000,
+        parameters=10,
+        seconds=seconds,
+        flops_per_iteration=1e9,
+        matmul_flops_per_second=1e10,
+        memory_bytes=2**20,
+        seconds_per_acting_step=1e-3,
+    )
+
+
+def test_tables_tell_medians_shares_and_growth(tmp_path):
+    costs = [
+        make_cost("transformer", 64, [0.4, 0.4, 9.0]),
+        make_cost("transformer", 16, [0.1, 0.1, 0.1]),
+        make_cost("gru", 16, [0.2, 0.2, 0.2]),
+        make_cost("gru", 64, [0.2, 0.1, 0.3]),
+    ]
+    frame = to_frame(costs)
+    assert frame.architecture.tolist() == ["gru", "gru", "transformer", "transformer"]
+    assert frame.steps_per_second.tolist() == [5_000, 5_000, 10_000, 2_500]
+    assert frame.share_of_limit.tolist() == pytest.approx([0.5, 0.5, 1.0, 0.25])
+    growth = exponents_table(frame).values.set_index("architecture")
+    assert growth.time_exponent.to_dict() == pytest.approx({"gru": 1.0, "transformer": 2.0})
+    assert np.isnan(growth.time_low).all()
+    assert "5.0k" in costs_table(frame).shown["Steps/s"].tolist()
+    files = {path.name for path in write_costs(tmp_path, costs)}
+    assert files == {path.name for path in tmp_path.iterdir()}
+    assert pd.read_csv(tmp_path / "costs.csv").horizon.tolist() == [16, 64, 16, 64]
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([str(argument) for argument in arguments])
+    return exit_.value.code or 0
+
+
+def test_bench_measures_in_processes_of_their_own(tmp_path, capsys):
+    arguments = ("bench", "--architectures", "gru,lstm", "--horizons", "2,4", "--steps-per-iteration", 64)
+    sizes = ("--rounds", 2, "--set", "memory.hidden_size=8")
+    assert run(*arguments, *sizes, "--out", tmp_path, "--json") == 0
+    costs = json.loads(capsys.readouterr().out)
+    assert [(cost["architecture"], cost["horizon"]) for cost in costs] == [
+        ("gru", 2),
+        ("gru", 4),
+        ("lstm", 2),
+        ("lstm", 4),
+    ]
+    assert json.loads((tmp_path / "costs.json").read_text()) == costs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--architectures", "gro"], "'gro': unknown; did you mean 'gru'"),
+        (["--horizons", "16;32"], "--horizons '16;32': must be numbers with commas"),
+    ],
+)
+def test_mistakes_are_answered(arguments, message, capsys):
+    assert run("bench", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_peers_take_turns_on_the_same_work(capsys):
+    pytest.importorskip("sb3_contrib", reason="needs the extra peers")
+    assert run("bench", "--peers", "--rounds", 1, "--json") == 0
+    systems = json.loads(capsys.readouterr().out)
+    assert len(systems) == 4 and all(len(system["seconds"]) == 1 for system in systems)
+    assert systems[0]["system"] == "membench, gru"
+
+
+def test_peers_that_are_not_there_are_named(monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "sb3_contrib", None)
+    assert run("bench", "--peers") == 2
+    assert "membench[peers]" in capsys.readouterr().err
