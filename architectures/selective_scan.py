@@ -133,7 +133,7 @@ class _Block:
     @staticmethod
     def sum_over_channels(states: Tensor, weights: Tensor) -> Tensor:
         """Return [t b n], the sum over d of states times weights [t b d]."""
-        return (states @ weights.unsqueeze(3)).squeeze(3)
+        return (weights.unsqueeze(2) @ states.mT).squeeze(2)  # the other order takes six times as long
 
 
 def _row_blocks(h: Tensor) -> list[slice]:
