@@ -33,6 +33,7 @@ class GRU(Memory):
         hidden_size: units per layer; also the output size.
         num_layers: stacked layers.
         gate_timescales: range of the units' initial time constants in steps; None keeps PyTorch's biases.
+        fused: whole sequences on a CPU in one function of our own, not by PyTorch's layer.
 
     State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it.
     """
@@ -46,9 +47,11 @@ class GRU(Memory):
         hidden_size: int = 256,
         num_layers: int = 2,
         gate_timescales: Timescales | None = (2.0, 1000.0),
+        fused: bool = True,
     ):
         super().__init__(input_size, hidden_size)
         self.gru = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
+        self.fused = fused
         if gate_timescales is not None:
             spread_update_gates(self.gru, gate_timescales)
 
@@ -59,18 +62,19 @@ class GRU(Memory):
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Run every layer over x [b t i]; the output is the last layer's hidden state."""
-        y, state = run_gru(self.gru, x, state)
+        y, state = run_gru(self.gru, x, state, fused=self.fused)
         if trace is not None:
             trace.record("hidden", y)
         return y, state
 
 
-def run_gru(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
+def run_gru(gru: nn.GRU, x: Tensor, state: State, *, fused: bool = True) -> tuple[Tensor, State]:
     """Run `gru` over x [b t i] from a state of `hidden` and `lower`; see `GRU`.
 
-    Whole sequences on a CPU go through `architectures.gru_sequence`, the rest through PyTorch's layer.
+    With `fused`, whole sequences on a CPU go through `architectures.gru_sequence`, the rest through PyTorch's
+    layer.
     """
-    if x.device.type == "cpu" and x.shape[1] > 1 and not torch.is_autocast_enabled("cpu"):
+    if fused and x.device.type == "cpu" and x.shape[1] > 1 and not torch.is_autocast_enabled("cpu"):
         return _run_sequence(gru, x, state)
     layers_first = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1)
     y, after = gru(x, layers_first.contiguous())

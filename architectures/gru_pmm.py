@@ -23,7 +23,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from architectures.content_addressing import write_and_read
+from architectures.content_addressing import write_and_read, write_and_read_reference
 from architectures.gru import run_gru, spread_update_gates
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
@@ -36,10 +36,14 @@ class PredictiveMemoryModule(nn.Module):
         feature_size: size of the encoder's output, from which queries and write values are computed.
         num_slots, slot_size: shape of the memory.
         num_read_heads: heads that read; their read-outs are concatenated.
+        fused: whole sequences at once, not step by step.
     """
 
-    def __init__(self, feature_size: int, *, num_slots: int, slot_size: int, num_read_heads: int):
+    def __init__(
+        self, feature_size: int, *, num_slots: int, slot_size: int, num_read_heads: int, fused: bool = True
+    ):
         super().__init__()
+        self.write_and_read = write_and_read if fused else write_and_read_reference
         self.num_read_heads, self.slot_size = num_read_heads, slot_size
         self.initial_memory = nn.Parameter(nn.init.orthogonal_(torch.empty(num_slots, slot_size)))
         self.write_query = nn.Linear(feature_size, slot_size)
@@ -60,7 +64,7 @@ class PredictiveMemoryModule(nn.Module):
         scale = 1 / math.sqrt(self.slot_size)
         values = self.write_value(features)
         read_queries = self.read_queries(features).unflatten(-1, (self.num_read_heads, self.slot_size))
-        found = write_and_read(self.write_query(features) * scale, values, read_queries * scale, memory)
+        found = self.write_and_read(self.write_query(features) * scale, values, read_queries * scale, memory)
         if trace is not None:
             written = found.write_weights.unsqueeze(3) * values.unsqueeze(2)
             trace.record("attention.write", found.write_weights.unsqueeze(2))
@@ -80,6 +84,7 @@ class GRUPMM(Memory):
         num_read_heads: heads that read.
         gate_timescales: range of the encoder units' initial time constants in steps; None keeps PyTorch's
             biases.
+        fused: whole sequences at once, not step by step; the same but for rounding.
 
     State: `hidden` and `lower` as for the GRU, `memory` [b slot d].
     """
@@ -96,12 +101,18 @@ class GRUPMM(Memory):
         slot_size: int = 128,
         num_read_heads: int = 4,
         gate_timescales: Timescales | None = (2.0, 1000.0),
+        fused: bool = True,
     ):
         super().__init__(input_size, hidden_size)
         self.encoder = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
         self.pmm = PredictiveMemoryModule(
-            hidden_size, num_slots=num_slots, slot_size=slot_size, num_read_heads=num_read_heads
+            hidden_size,
+            num_slots=num_slots,
+            slot_size=slot_size,
+            num_read_heads=num_read_heads,
+            fused=fused,
         )
+        self.fused = fused
         self.read_norm = nn.LayerNorm(num_read_heads * slot_size)
         self.read_projection = nn.Linear(num_read_heads * slot_size, hidden_size)
         self.latent_norm = nn.LayerNorm(hidden_size)
@@ -119,7 +130,7 @@ class GRUPMM(Memory):
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Encode x [b t i], write, read, and return the latent [b t h]."""
-        features, encoder_state = run_gru(self.encoder, x, state)
+        features, encoder_state = run_gru(self.encoder, x, state, fused=self.fused)
         reads, memory = self.pmm(features, state["memory"], trace)
         if trace is not None:
             trace.record("hidden", features)

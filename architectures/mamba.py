@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.selective_scan import selective_scan
+from architectures.selective_scan import selective_scan, selective_scan_reference
 from membench.memory import Memory, State, Trace
 
 
@@ -44,6 +44,7 @@ class Mamba(Memory):
         conv_bias: a bias in the convolution.
         open_gates: learned biases on z and C, which start at 1.
         pre_norm: RMSNorm in front of each mixer.
+        fused: the scan in one function of our own, not as a loop under autograd; the same but for rounding.
 
     State: `hidden` [b h] the last output, `convolution` [b layer channel conv_width-1] the last inputs of the
     convolutions, `ssm` [b layer channel N].
@@ -64,6 +65,7 @@ class Mamba(Memory):
         conv_bias: bool = False,
         open_gates: bool = True,
         pre_norm: bool = False,
+        fused: bool = True,
     ):
         super().__init__(input_size, hidden_size)
         self.num_channels, self.state_size, self.conv_width = expand * hidden_size, state_size, conv_width
@@ -72,7 +74,7 @@ class Mamba(Memory):
             nn.RMSNorm(hidden_size, eps=1e-5) if pre_norm else nn.Identity() for _ in range(num_layers)
         )
         self.mixers = nn.ModuleList(
-            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, conv_bias, open_gates)
+            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, conv_bias, open_gates, fused=fused)
             for _ in range(num_layers)
         )
         self.final_norm = nn.RMSNorm(hidden_size, eps=1e-5)
@@ -114,10 +116,13 @@ class Mixer(nn.Module):
         step_sizes: tuple[float, float],
         conv_bias: bool,
         open_gates: bool,
+        *,
+        fused: bool = True,
     ):
         super().__init__()
         num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
         self.state_size = state_size
+        self.selective_scan = selective_scan if fused else selective_scan_reference
         self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
         self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels, bias=conv_bias)
         self.x_proj = nn.Linear(num_channels, self.dt_rank + 2 * state_size, bias=False)
@@ -155,7 +160,7 @@ class Mixer(nn.Module):
         delta = F.softplus(self.dt_proj(delta))
         if self.gate_bias is not None:
             z, C = z + self.gate_bias, C + self.readout_bias
-        y, ssm = selective_scan(x, delta, -torch.exp(self.A_log), B, C, ssm)
+        y, ssm = self.selective_scan(x, delta, -torch.exp(self.A_log), B, C, ssm)
         y = (y + self.D * x) * F.silu(z)
         return self.out_proj(y), padded[:, x.shape[1] :].mT, ssm
 

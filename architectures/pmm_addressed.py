@@ -34,7 +34,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from architectures.additive_memory import write_and_read
+from architectures.additive_memory import write_and_read, write_and_read_reference
 from architectures.gru import run_gru, spread_update_gates
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
@@ -50,6 +50,7 @@ class AddressedPMM(Memory):
         slot_size: features of a slot's address, and of its content.
         controller: `gru`, or `feedforward`, which carries nothing from step to step.
         gate_timescales: range of the GRU units' initial time constants in steps; None keeps PyTorch's biases.
+        fused: whole sequences at once, not step by step; the same but for rounding.
 
     State: `hidden` [b h] the controller's output, `content` [b slot d].
     """
@@ -65,9 +66,11 @@ class AddressedPMM(Memory):
         slot_size: int = 64,
         controller: Literal["gru", "feedforward"] = "gru",
         gate_timescales: Timescales | None = (2.0, 1000.0),
+        fused: bool = True,
     ):
         super().__init__(input_size, hidden_size)
-        self.slot_size = slot_size
+        self.slot_size, self.fused = slot_size, fused
+        self.write_and_read = write_and_read if fused else write_and_read_reference
         if has_gru := controller == "gru":
             self.encoder = nn.GRU(input_size, hidden_size, batch_first=True)
             if gate_timescales is not None:
@@ -102,7 +105,7 @@ class AddressedPMM(Memory):
         features = self._encode(x, state["hidden"])
         weights = self._attend(x, features)
         values = self.gate(x).sigmoid() * self.value(x)
-        contents, content = write_and_read(weights, values, weights, state["content"])
+        contents, content = self.write_and_read(weights, values, weights, state["content"])
         if trace is not None:
             self._record(trace, features, weights, values, state["content"])
         reads = torch.cat([weights @ self.addresses, self.read_norm(contents)], dim=-1)
@@ -111,7 +114,8 @@ class AddressedPMM(Memory):
 
     def _encode(self, x: Tensor, hidden: Tensor) -> Tensor:
         if isinstance(self.encoder, nn.GRU):
-            return run_gru(self.encoder, x, {"hidden": hidden, "lower": hidden.unsqueeze(1)[:, :0]})[0]
+            state = {"hidden": hidden, "lower": hidden.unsqueeze(1)[:, :0]}
+            return run_gru(self.encoder, x, state, fused=self.fused)[0]
         return torch.tanh(self.encoder(x))
 
     def _attend(self, x: Tensor, features: Tensor) -> Tensor:

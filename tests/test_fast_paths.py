@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from architectures import additive_memory, content_addressing
+from architectures import ARCHITECTURES, additive_memory, content_addressing
 from architectures.gru_sequence import gru_sequence
+from membench.catalogue import build_memory, memory_options
+from membench.memory import Trace
 
 
 def gradients_of(outputs, inputs):
@@ -34,6 +36,28 @@ def test_the_gru_sequence_s_gradients_are_those_of_its_outputs():
     x, h = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
     inputs = [tensor.detach().requires_grad_() for tensor in (x, h, *weights)]
     assert torch.autograd.gradcheck(gru_sequence, inputs)
+
+
+WITH_FAST_PATHS = [name for name in ARCHITECTURES if "fused" in memory_options(name)]
+
+
+@pytest.mark.parametrize("architecture", WITH_FAST_PATHS)
+def test_without_its_fast_path_a_memory_computes_the_same(architecture):
+    """Outputs and gradients of whole memories; a trace changes neither."""
+    results = []
+    for fused, trace in ((True, None), (False, None), (False, Trace())):
+        torch.manual_seed(0)
+        memory = build_memory(architecture, 3, context_length=70, hidden_size=8, fused=fused).double()
+        x = torch.randn(2, 70, 3, dtype=torch.float64)
+        y, _ = memory(x, memory.initial_state(2), trace=trace)
+        results.append([y.detach(), *gradients_of([y], list(memory.parameters()))])
+    for other in results[1:]:
+        for one, another in zip(results[0], other, strict=True):
+            torch.testing.assert_close(one, another, atol=1e-9, rtol=1e-9)
+
+
+def test_every_memory_with_a_fast_path_was_looked_at():
+    assert WITH_FAST_PATHS == ["gru", "gru_pmm", "pmm_addressed", "mamba"]
 
 
 ADDITIVE = (additive_memory.write_and_read, additive_memory.write_and_read_reference)
