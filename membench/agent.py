@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from membench.catalogue import build_memory
-from membench.config import RunConfig
+from membench.config import ComputeConfig, RunConfig
 from membench.envs import Task
 from membench.errors import InputError
 from membench.heads import CategoricalHead, GaussianHead, Head
@@ -21,10 +22,19 @@ class Agent(nn.Module):
         head: how the policy head's outputs are read.
         num_actions: possible answers.
         observation_scale: factor on observations.
+        compute: how the memory is computed.
     """
 
-    def __init__(self, memory: Memory, head: Head, num_actions: int, observation_scale: float = 1.0):
+    def __init__(
+        self,
+        memory: Memory,
+        head: Head,
+        num_actions: int,
+        observation_scale: float = 1.0,
+        compute: ComputeConfig | None = None,
+    ):
         super().__init__()
+        self.compute = compute or ComputeConfig()
         self.memory, self.head = memory, head
         self.num_actions, self.observation_scale = num_actions, observation_scale
         self.policy_head = nn.Linear(memory.output_size, num_actions)
@@ -60,8 +70,9 @@ class Agent(nn.Module):
         if obs.dim() == 1:
             return self._act_alone(obs, state, noise)
         state = self.initial_state(len(obs)) if state is None else state
-        latent, state = self.memory.step(obs * self.observation_scale, state)
-        outputs, value = self.policy_head(latent), self.value_head(latent).squeeze(-1)
+        with self._autocast():
+            latent, state = self.memory.step(obs * self.observation_scale, state)
+        outputs, value = self._heads(latent)
         if noise is None:
             noise = self.head.draw_noise(tuple(outputs.shape), None).to(outputs.device)
         action = self.head.sample(outputs, noise)
@@ -79,8 +90,25 @@ class Agent(nn.Module):
 
     def evaluate(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Run whole episodes [b t i] from the initial state: policy outputs [b t a] and values [b t]."""
-        latent, _ = self.memory(observations * self.observation_scale, self.initial_state(len(observations)))
-        return self.policy_head(latent), self.value_head(latent).squeeze(-1)
+        state, scaled = self.initial_state(len(observations)), observations * self.observation_scale
+        with self._autocast():
+            if self.compute.steps_per_checkpoint is None or not torch.is_grad_enabled():
+                return self._heads(self.memory(scaled, state)[0])
+            latents = []
+            for segment in scaled.split(self.compute.steps_per_checkpoint, dim=1):
+                latent, state = checkpoint(self.memory, segment, state, use_reentrant=False)
+                latents.append(latent)
+        return self._heads(torch.cat(latents, dim=1))
+
+    def _autocast(self) -> torch.autocast:
+        device = self.value_head.weight.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.compute.precision == "bfloat16")
+
+    def _heads(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return policy outputs and values, in the heads' own precision."""
+        latent = latent.to(self.value_head.weight.dtype)
+        with torch.autocast(latent.device.type, enabled=False):
+            return self.policy_head(latent), self.value_head(latent).squeeze(-1)
 
     def make_room_for(self, task: Task) -> None:
         """Raise the context of a memory with a cache to the task's longest episode; no weight changes."""
@@ -125,7 +153,7 @@ def build_agent(config: RunConfig, task: Task) -> Agent:
         **config.memory,
     )
     head = CategoricalHead() if config.agent.head == "categorical" else GaussianHead(task.num_actions)
-    return Agent(memory, head, task.num_actions, config.agent.observation_scale)
+    return Agent(memory, head, task.num_actions, config.agent.observation_scale, config.compute)
 
 
 def context_length_for(task: Task) -> int:

@@ -72,6 +72,9 @@ class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     entropy_end: NonNegativeFloat = 0.01
     """The entropy coefficient is annealed geometrically from start to end; equal means constant."""
     max_grad_norm: PositiveFloat = 1.0
+    steps_per_backward: PositiveInt = 2**17
+    """Steps whose gradient is computed at once; a minibatch with more goes a few episodes at a time. Bounds
+    memory, changes results by rounding only."""
 
 
 class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,6 +90,18 @@ class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     a greedy policy is right long before the sampled one is sure."""
     num_final_episodes: PositiveInt = 1_000
     """Fresh episodes after training that `success` is measured on."""
+
+
+class ComputeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a memory is computed. But for `precision`, all of it changes results by rounding only."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the memory's matrix products, by autocast; parameters, heads and losses stay in float32."""
+    compile: bool = False
+    """Run the memory through `torch.compile`; needs a C++ compiler on a CPU."""
+    steps_per_checkpoint: PositiveInt | None = None
+    """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): keep the activations of so many steps, and
+    compute the rest again on the way back; None keeps all."""
 
 
 class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,6 +126,7 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     agent: AgentConfig = AgentConfig()
     ppo: PPOConfig = PPOConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    compute: ComputeConfig = ComputeConfig()
     total_timesteps: PositiveInt = 150_000
     """Environment steps to train for at most, rounded up to whole rollouts."""
     curriculum: list[Stage] = []

@@ -13,9 +13,6 @@ from membench.agent import Agent
 from membench.config import PPOConfig
 from membench.rollout import Rollout
 
-STEPS_PER_BACKWARD = 2**17
-"""Steps whose gradient is computed at once; bounds memory, changes no result beyond rounding."""
-
 EXPLODED = 1e10
 """A loss or gradient norm of this size ends a run."""
 
@@ -164,7 +161,7 @@ def backward(
     mask = rollout.mask[rows]
     advantages, num_steps = normalised(advantages[rows], mask), mask.sum()
     measured = torch.zeros(len(fields(Losses)), device=advantages.device)
-    num_rows = max(1, STEPS_PER_BACKWARD // mask.shape[1])
+    num_rows = max(1, config.steps_per_backward // mask.shape[1])
     for part_rows, part_advantages in zip(rows.split(num_rows), advantages.split(num_rows), strict=True):
         part = rollout.rows(part_rows)
         length = part.mask.shape[1]

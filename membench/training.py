@@ -123,6 +123,8 @@ class Training:
         self.random = RandomStreams(config.seed)
         torch.manual_seed(self.random.initialisation)
         self.agent: Agent = build_agent(config, self.task).to(config.device)
+        if config.compute.compile:
+            self.agent.memory.compile()  # in place: the weights keep their names
         self.envs = self._envs(self.task, config.ppo.num_envs)
         self.optimizer = torch.optim.AdamW(
             self.agent.parameters(),

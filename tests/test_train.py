@@ -1,11 +1,13 @@
 """One run: it learns, it is reproducible, it stops when it should, and it survives its own divergence."""
 
+import shutil
 from itertools import pairwise
 
 import msgspec
 import pytest
 import torch
 
+from architectures import ARCHITECTURES
 from membench import ppo
 from membench.config import build_config, merge
 from membench.records import MEASURED_ON_THE_MACHINE, to_frame
@@ -153,17 +155,61 @@ def test_told_the_answers_a_memory_learns_and_says_so():
     assert record.sampled_success > 0.9
 
 
-def test_long_episodes_in_parts_give_the_same_update(monkeypatch):
+COMPUTED_OTHERWISE = {
+    "two episodes of five steps at a time": {"ppo": {"num_minibatches": 3, "steps_per_backward": 12}},
+    "checkpoints": {"ppo": {"num_minibatches": 3}, "compute": {"steps_per_checkpoint": 2}},
+    "compiled": {"ppo": {"num_minibatches": 3}, "compute": {"compile": True}, "memory": {"fused": False}},
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(how, marks=[pytest.mark.slow] if how == "compiled" else []) for how in COMPUTED_OTHERWISE],
+)
+def test_however_it_is_computed_an_update_is_the_same(how):
+    if how == "compiled" and shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
     updated = []
-    for steps in (2**17, 12):  # 12: two episodes of five steps at a time
-        monkeypatch.setattr(ppo, "STEPS_PER_BACKWARD", steps)
-        training = Training(small_config(ppo={"num_minibatches": 3}), 0.0)
+    for settings in ({"ppo": {"num_minibatches": 3}}, COMPUTED_OTHERWISE[how]):
+        training = Training(small_config(**settings), 0.0)
         statistics = training.iterate()
         updated.append(
             [*(p.detach() for p in training.agent.parameters()), torch.tensor(vars(statistics)["kl"])]
         )
     for one, other in zip(*updated, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_checkpoints_change_no_gradient_of_any_memory(architecture):
+    gradients = []
+    for steps in (None, 3):
+        config = build_config(
+            {
+                "architecture": architecture,
+                "memory": {"hidden_size": 8},
+                "compute": {"steps_per_checkpoint": steps} if steps else {},
+            }
+        )
+        training = Training(config, 0.0)
+        outputs, values = training.agent.evaluate(torch.randn(2, 5, 4, generator=torch.manual_seed(0)))
+        (outputs.sum() + values.sum()).backward()
+        gradients.append([p.grad for p in training.agent.memory.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_in_half_precision_parameters_and_losses_stay_single_and_the_first_ratio_is_one():
+    training = Training(small_config(compute={"precision": "bfloat16"}), 0.0)
+    outputs, values = training.agent.evaluate(torch.randn(2, 5, 4))
+    assert outputs.dtype == values.dtype == torch.float32
+    full = Training(small_config(), 0.0).agent.evaluate(torch.ones(2, 5, 4))[0]
+    half = training.agent.evaluate(torch.ones(2, 5, 4))[0]
+    assert 0 < (full - half).abs().max() < 0.1
+    statistics = training.iterate()
+    assert {p.dtype for p in training.agent.parameters()} == {torch.float32}
+    assert abs(statistics.kl) < 0.1
 
 
 def test_a_loss_that_explodes_ends_a_run_as_diverged():
