@@ -57,6 +57,14 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return self.flops_per_iteration / median(self.seconds) / self.matmul_flops_per_second
 
 
+class Measurements(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Costs, and what they depend on."""
+
+    costs: list[Cost]
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+
+
 class Exponent(NamedTuple):
     """k, where cost per episode ~ horizon^k at a fixed number of steps per batch: 1 linear, 2 quadratic."""
 
@@ -76,12 +84,13 @@ def bench_config(config: RunConfig, horizon: int, steps_per_iteration: int) -> R
 
 def measure_all(
     configs: Iterable[RunConfig], *, num_rounds: int, on_cost: Callable[[Cost], None]
-) -> list[Cost]:
+) -> Measurements:
     """Measure one configuration after another, each in a fresh process.
 
     Raises:
         Exception: whatever ended a measurement; there is no figure to go on with.
     """
+    from membench import describe
     from membench.execute import process_pool
 
     costs, pool = [], process_pool(1)
@@ -96,7 +105,7 @@ def measure_all(
         raise
     finally:
         pool.join()
-    return costs
+    return Measurements(costs=costs, machine=describe.machine(), versions=describe.versions())
 
 
 def _work(settings: dict, num_rounds: int) -> dict:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from membench import cli
-from membench.bench import Cost, bench_config, cost_exponent, matmul_flops_per_second, measure
+from membench.bench import Cost, Measurements, bench_config, cost_exponent, matmul_flops_per_second, measure
 from membench.config import build_config
 from membench.envs import make_task
 from membench.report.costs import costs_table, exponents_table, to_frame, write_costs
@@ -92,7 +92,8 @@ def test_tables_tell_medians_shares_and_growth(tmp_path):
     assert growth.time_exponent.to_dict() == pytest.approx({"gru": 1.0, "transformer": 2.0})
     assert np.isnan(growth.time_low).all()
     assert "5.0k" in costs_table(frame).shown["Steps/s"].tolist()
-    files = {path.name for path in write_costs(tmp_path, costs)}
+    measurements = Measurements(costs=costs, machine={}, versions={})
+    files = {path.name for path in write_costs(tmp_path, measurements)}
     assert files == {path.name for path in tmp_path.iterdir()}
     assert pd.read_csv(tmp_path / "costs.csv").horizon.tolist() == [16, 64, 16, 64]
 
@@ -107,14 +108,18 @@ def test_bench_measures_in_processes_of_their_own(tmp_path, capsys):
     arguments = ("bench", "--architectures", "gru,lstm", "--horizons", "2,4", "--steps-per-iteration", 64)
     sizes = ("--rounds", 2, "--set", "memory.hidden_size=8")
     assert run(*arguments, *sizes, "--out", tmp_path, "--json") == 0
-    costs = json.loads(capsys.readouterr().out)
-    assert [(cost["architecture"], cost["horizon"]) for cost in costs] == [
+    measurements = json.loads(capsys.readouterr().out)
+    assert [(cost["architecture"], cost["horizon"]) for cost in measurements["costs"]] == [
         ("gru", 2),
         ("gru", 4),
         ("lstm", 2),
         ("lstm", 4),
     ]
-    assert json.loads((tmp_path / "costs.json").read_text()) == costs
+    before = (tmp_path / "costs.json").read_text()
+    assert json.loads(before) == measurements
+    assert run(*arguments, *sizes, "--out", tmp_path) == 2
+    assert "--refresh measures again" in capsys.readouterr().err
+    assert (tmp_path / "costs.json").read_text() == before
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from membench.cli.options import (
     out_option,
     preset_option,
     read_horizons,
+    refresh_option,
     set_option,
     settings_options,
 )
 from membench.cli.printing import print_json, print_table, stderr
+from membench.errors import InputError
 
 if TYPE_CHECKING:
     from membench.bench import Cost
@@ -58,6 +60,7 @@ NUM_PARAMETERS = 225_000
     help="Instead, time sb3-contrib's RecurrentPPO and membench in turns, on the same work.",
 )
 @settings_options(match_option, preset_option, set_option, device_option)
+@refresh_option
 @out_option("results/bench")
 @json_option
 def bench(
@@ -67,6 +70,7 @@ def bench(
     num_rounds: int,
     peers: bool,
     given: Given,
+    refresh: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -81,6 +85,7 @@ def bench(
     from membench.catalogue import architecture_table, check_architecture_name
     from membench.execute import check_runnable
     from membench.report.costs import (
+        COSTS_FILE,
         costs_table,
         exponents_table,
         has_several_horizons,
@@ -97,6 +102,11 @@ def bench(
         config = given.config(name, {})
         configs += [bench_config(config, horizon, steps_per_iteration) for horizon in read_horizons(horizons)]
     check_runnable(configs)
+    results = out or Path("results/bench")
+    if (results / COSTS_FILE).exists() and not refresh:
+        raise InputError(
+            f"{str(results)!r}: holds measurements already; --refresh measures again, --out goes elsewhere"
+        )
     console = stderr()
 
     def show(cost: "Cost") -> None:
@@ -105,12 +115,12 @@ def bench(
             highlight=False,
         )
 
-    costs = measure_all(configs, num_rounds=num_rounds, on_cost=show)
-    files = write_costs(out or Path("results/bench"), costs)
+    measurements = measure_all(configs, num_rounds=num_rounds, on_cost=show)
+    files = write_costs(results, measurements)
     if as_json:
-        print_json(costs)
+        print_json(measurements)
         return
-    frame = to_frame(costs)
+    frame = to_frame(measurements.costs)
     print_table(
         "What training costs (limit: one large matrix product on the same thread)",
         costs_table(frame).shown.to_dict("records"),

@@ -27,7 +27,7 @@ set_option = click.option(
     help="Set any field of the configuration, for example ppo.learning_rate=3e-4; wins over everything.",
 )
 device_option = click.option("--device", metavar="cpu|cuda[:N]", help="Where to train.  [default: cpu]")
-refresh_option = click.option("--refresh", is_flag=True, help="Do runs again that are there already.")
+refresh_option = click.option("--refresh", is_flag=True, help="Do again what is there already.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
 )

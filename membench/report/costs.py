@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from membench.bench import Cost, Exponent, cost_exponent
+from membench.bench import Cost, Exponent, Measurements, cost_exponent
 from membench.records import atomic_writer
 from membench.report import text
 from membench.report.looks import Look, display_name, in_order, looks
@@ -16,6 +16,7 @@ from membench.report.panels import STYLE, WIDTH, large_numbers, legend
 from membench.report.tables import Table
 
 MEBIBYTE = 2**20
+COSTS_FILE = "costs.json"
 
 
 def to_frame(costs: list[Cost]) -> pd.DataFrame:
@@ -108,13 +109,13 @@ def _lines(speed: Axes, memory: Axes, measured: pd.DataFrame, look: Look) -> Non
         speed.plot([horizon] * len(speeds), speeds, "_", color=look.colour, alpha=0.5)
 
 
-def write_costs(results: Path, costs: list[Cost]) -> list[Path]:
-    """Write `costs.json`, tables and a figure into a folder, whole or not at all; return the files."""
-    frame = to_frame(costs)
+def write_costs(results: Path, measurements: Measurements) -> list[Path]:
+    """Write `costs.json`, tables and a figure into a folder, each whole or not at all; return the files."""
+    frame = to_frame(measurements.costs)
     tables = {"costs": costs_table(frame)}
     if has_several_horizons(frame):
         tables["exponents"] = exponents_table(frame)
-    files = {"costs.json": msgspec.json.format(msgspec.json.encode(costs), indent=1)}
+    files = {COSTS_FILE: msgspec.json.format(msgspec.json.encode(measurements), indent=1)}
     for name, table in tables.items():
         files[f"{name}.csv"] = table.values.to_csv(index=False, lineterminator="\n").encode()
         files[f"{name}.md"] = f"{text.to_markdown(table.shown)}\n".encode()
