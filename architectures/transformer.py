@@ -3,8 +3,8 @@
 Sources: Vaswani et al. 2017, arXiv 1706.03762; pre-norm blocks: Xiong et al. 2020, arXiv 2002.04745; rotary
 positions: Su et al. 2021, arXiv 2104.09864, equation 34. Glossary: q query, k key, v value, d head size.
 
-    u = x + O softmax(mask(q k^T / sqrt(d))) v,   n = LayerNorm(x) without bias
-                                                  q = W_q n + b, k = W_k n, v = W_v n; q and k rotated
+    q, k, v = W_q n + b, W_k n, W_v n,   n = LayerNorm(x) without bias; q and k rotated
+    u = x + O softmax(mask(q k^T / sqrt(d))) v
     y = u + W_2 gelu(W_1 LayerNorm(u))
 
 Deviations, both against the delay drowning the cue: the embedding of the observation and the norm in front of
