@@ -139,10 +139,10 @@ def plan_runs(
         num_parameters = profile.match_parameters or suite.match_parameters
     configs = []
     for number, cell in enumerate(profile.cells):
+        where = f"{source}, profile {profile_name!r}, cell {number}"
         cell_settings = {name: value for name, value in cell.items() if name != "architectures"}
-        for architecture in cell.get("architectures", []):
-            check_architecture_name(architecture)
-        in_cell = [name for name in architectures if name in cell.get("architectures", architectures)]
+        chosen = _chosen_architectures(cell, suite, where)
+        in_cell = [name for name in architectures if chosen is None or name in chosen]
         for seed, architecture in itertools.product(range(num_seeds or profile.seeds), in_cell):
             config = build_config(
                 merge(
@@ -154,11 +154,26 @@ def plan_runs(
                     {"architecture": architecture, "seed": seed},
                     overrides or {},
                 ),
-                source=f"{source}, profile {profile_name!r}, cell {number}",
+                source=where,
             )
             is_sized = "hidden_size" in cell_settings.get("memory", {})
             configs.append(config if is_sized else _matched(config, num_parameters))
-    return configs
+    return list({config.run_id: config for config in configs}.values())  # overrides can make cells the same
+
+
+def _chosen_architectures(cell: dict[str, Any], suite: Suite, where: str) -> list[str] | None:
+    """Return the memories that a cell is for; None means all."""
+    if "architectures" not in cell:
+        return None
+    chosen = cell["architectures"]
+    if not isinstance(chosen, list) or not chosen:
+        raise InputError(
+            f"{where}: architectures {chosen!r}: must be a list of some of {suite.architectures}"
+        )
+    for name in chosen:
+        if name not in suite.architectures:
+            raise unknown_name(f"{where}: architecture", name, suite.architectures)
+    return chosen
 
 
 def _matched(config: RunConfig, num_parameters: int | None) -> RunConfig:

@@ -13,6 +13,7 @@ from membench.config import RunConfig, TaskConfig
 from membench.errors import InputError
 from membench.records import CurvePoint, Rung, RunRecord, Status, to_frame
 from membench.report import ReportHeading, headline_table, write_report
+from membench.report.frame import tidy
 from membench.report.looks import looks
 
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
@@ -332,8 +333,17 @@ def test_sizes_are_named_where_a_memory_has_several_and_matched_widths_never(tmp
         ("gru_pmm", "4 items"): 8.0,
         ("gru_pmm", "4 items, 32 slots"): 0.0,
     }
+    headline = headline_table(to_frame(records)).set_index("Memory")["Bits recalled"]
+    assert headline.to_dict() == {"GRU": "10.0 of 10.0", "GRU+PMM": "8.0 of 8.0"}
     map_text = next(path for path in files.plots if path.name == "capacity.svg").read_text()
     assert "4 x 4, 32 slots" in map_text and "4 x 4, 24 units" in map_text
+
+
+def test_tasks_that_only_differ_between_memories_are_cells_of_their_own():
+    records = [capacity_record("gru", 100, 4, 1.0), capacity_record("lstm", 20, 1, 1.0)]
+    frame = tidy(to_frame(records))
+    assert frame.cell.tolist() == ["horizon 100, 4 items", "horizon 20, 1 item"]
+    assert frame.cell_place.tolist() == [1, 0]
 
 
 def test_cells_are_named_by_what_tells_them_apart(tmp_path):

@@ -143,8 +143,23 @@ def test_a_cell_may_be_for_some_memories_and_state_a_width(suite_file):
 
 def test_a_misspelt_memory_of_a_cell_is_an_error(suite_file):
     text = SIZED.replace('architectures = ["gru_pmm"]', 'architectures = ["gru_pnm"]')
-    with pytest.raises(InputError, match="'gru_pnm': unknown; did you mean 'gru_pmm'"):
+    with pytest.raises(InputError, match=r"cell 1: architecture 'gru_pnm': unknown; did you mean 'gru_pmm'"):
         plan_runs(load_suite(suite_file(text)), "quick")
+
+
+@pytest.mark.parametrize("chosen", ['"gru"', "[]", "3"])
+def test_a_cell_s_memories_must_be_a_list(suite_file, chosen):
+    text = SIZED.replace('architectures = ["gru_pmm"]', f"architectures = {chosen}")
+    with pytest.raises(InputError, match="cell 1: architectures .*: must be a list of some of"):
+        plan_runs(load_suite(suite_file(text)), "quick")
+
+
+def test_cells_that_an_override_makes_the_same_are_run_once(suite_file):
+    configs = plan_runs(load_suite(suite_file(SIZED)), "quick", overrides={"task": {"horizon": 3}})
+    assert len(configs) == 5
+    same = {"task": {"horizon": 3}, "memory": {"hidden_size": 24}}
+    configs = plan_runs(load_suite(suite_file(SIZED)), "quick", overrides=same)
+    assert len(configs) == len({config.run_id for config in configs}) == 3
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from membench.report import text
-from membench.report.frame import CELL_COLUMNS, cells, varying_columns
+from membench.report.frame import CELL_COLUMNS, SIZES, cells, varying_columns
 from membench.report.looks import looks
 from membench.report.panels import WIDTH
 from membench.report.tables import KEY, Table, shown_key
 
 MAPS_PER_ROW = 3
-SIZES = ["num_slots", "hidden_size"]
 
 
 def capacity_table(frame: pd.DataFrame) -> Table:

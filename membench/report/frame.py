@@ -56,6 +56,10 @@ CELL_COLUMNS: dict[str, Callable[[Any], str]] = {
 memory has several."""
 
 
+SIZES = ("num_slots", "hidden_size")
+"""Those of `CELL_COLUMNS` that belong to a memory and not to its task."""
+
+
 class Cell(NamedTuple):
     """The runs of one architecture in one cell of the grid."""
 
@@ -92,7 +96,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     ]
     frame["bits_shown"] = [stats.bits_recalled(1.0, items, cues) for items, cues in asked]
     varying = varying_columns(frame)
-    frame["cell_place"] = frame.groupby(varying, sort=True, dropna=False).ngroup() if varying else 0
+    order = list(dict.fromkeys(["first_horizon", *varying]))
+    frame["cell_place"] = frame.groupby(order, sort=True, dropna=False).ngroup()
     frame["cell"] = _cell_names(frame, varying)
     places = {name: place for place, name in enumerate(in_order(frame.architecture))}
     frame["place"] = frame.architecture.map(places)
@@ -101,9 +106,13 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def varying_columns(frame: pd.DataFrame) -> list[str]:
-    """Return which of `CELL_COLUMNS` tell cells apart; what memories differ in from each other does not."""
-    runs = [runs for _, runs in frame.groupby("architecture")]
-    return [name for name in CELL_COLUMNS if any(len(one[name].drop_duplicates()) > 1 for one in runs)]
+    """Return which of `CELL_COLUMNS` tell cells apart; sizes that only differ between memories do not."""
+    by_memory = [runs for _, runs in frame.groupby("architecture")]
+    return [
+        name
+        for name in CELL_COLUMNS
+        if any(len(runs[name].drop_duplicates()) > 1 for runs in (by_memory if name in SIZES else [frame]))
+    ]
 
 
 def _cell_names(frame: pd.DataFrame, varying: list[str]) -> pd.Series:

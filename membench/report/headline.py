@@ -4,12 +4,14 @@ import pandas as pd
 
 from membench.report import text
 from membench.report.frame import (
+    SIZES,
     cell_names,
     differ_by_horizon_only,
     is_ladder,
     num_solved,
     tidy,
     varies_in_what_is_shown,
+    varying_columns,
 )
 from membench.report.frontier import frontier_table
 from membench.report.looks import display_name
@@ -54,8 +56,10 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
-    rows = []
+    rows, sizes = [], [name for name in SIZES if name in varying_columns(frame)]
     for architecture, runs in frame.groupby("architecture", sort=False):
+        at_usual_size = runs[sizes].isna().all(axis="columns")
+        runs = runs.loc[at_usual_size] if at_usual_size.any() else runs  # so that every task counts once
         by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
         recalled, shown = by_cell.bits.sum(), by_cell.bits_shown.sum()
         rows.append(
