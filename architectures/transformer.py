@@ -7,9 +7,9 @@ positions: Su et al. 2021, arXiv 2104.09864, equation 34. Glossary: q query, k k
     u = x + O softmax(mask(q k^T / sqrt(d))) v
     y = u + W_2 gelu(W_1 LayerNorm(u))
 
-Deviations, both against the delay drowning the cue: the embedding of the observation and the norm in front of
-attention have no bias, so that a zero observation, as in a silent delay, has a zero key and value; and the
-query alone has a bias, so that a zero observation can still look for something.
+Deviations, both against the delay drowning the cue: the embedding of the observation and the norm in front
+of attention have no bias, so that a zero observation, as in a silent delay, has a zero key and value in the
+first block; and the query alone has a bias, so that a zero observation can still look for something.
 
 Keys are cached as they come, so acting costs one query per step; positions are computed from a counter in
 the state and are never the size of a parameter.

@@ -1,5 +1,6 @@
 """The agent: observation, memory, policy head, value head."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class Agent(nn.Module):
         if obs.dim() == 1:
             return self._act_alone(obs, state, noise)
         state = self.initial_state(len(obs)) if state is None else state
-        with self._autocast():
+        with self._in_precision():
             latent, state = self.memory.step(obs * self.observation_scale, state)
         outputs, value = self._heads(latent)
         if noise is None:
@@ -91,24 +92,30 @@ class Agent(nn.Module):
     def evaluate(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Run whole episodes [b t i] from the initial state: policy outputs [b t a] and values [b t]."""
         state, scaled = self.initial_state(len(observations)), observations * self.observation_scale
-        with self._autocast():
+        with self._in_precision():
             if self.compute.steps_per_checkpoint is None or not torch.is_grad_enabled():
-                return self._heads(self.memory(scaled, state)[0])
-            latents = []
-            for segment in scaled.split(self.compute.steps_per_checkpoint, dim=1):
-                latent, state = checkpoint(self.memory, segment, state, use_reentrant=False)
-                latents.append(latent)
-        return self._heads(torch.cat(latents, dim=1))
+                latent = self.memory(scaled, state)[0]
+            else:
+                latent = self._with_checkpoints(scaled, state, self.compute.steps_per_checkpoint)
+        return self._heads(latent)
 
-    def _autocast(self) -> torch.autocast:
-        device = self.value_head.weight.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.compute.precision == "bfloat16")
+    def _with_checkpoints(self, x: Tensor, state: State, num_steps: int) -> Tensor:
+        latents = []
+        for segment in x.split(num_steps, dim=1):
+            latent, state = checkpoint(self.memory, segment, state, use_reentrant=False)
+            latents.append(latent)
+        return torch.cat(latents, dim=1)
+
+    def _in_precision(self) -> AbstractContextManager:
+        """Return the context that the memory is computed in."""
+        if self.compute.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.value_head.weight.device.type, torch.bfloat16)
 
     def _heads(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return policy outputs and values, in the heads' own precision."""
         latent = latent.to(self.value_head.weight.dtype)
-        with torch.autocast(latent.device.type, enabled=False):
-            return self.policy_head(latent), self.value_head(latent).squeeze(-1)
+        return self.policy_head(latent), self.value_head(latent).squeeze(-1)
 
     def make_room_for(self, task: Task) -> None:
         """Raise the context of a memory with a cache to the task's longest episode; no weight changes."""
@@ -127,7 +134,7 @@ class Agent(nn.Module):
         obs, trace = self._tensor(obs), Trace()
         rows = obs.unsqueeze(0) if obs.dim() == 1 else obs
         state = self.initial_state(len(rows)) if state is None else self._batched(state)
-        with torch.no_grad():
+        with torch.no_grad(), self._in_precision():
             self.memory((rows * self.observation_scale).unsqueeze(1), state, trace=trace)
         if "attention.read" not in trace:
             raise InputError(f"{type(self.memory).__name__}: has no attention to look at")

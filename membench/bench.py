@@ -5,7 +5,7 @@ runs beside it.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from statistics import median
 from typing import NamedTuple
@@ -17,21 +17,16 @@ from scipy import stats
 
 from membench.config import RunConfig, build_config, merge, nest, to_settings
 from membench.envs import make_task
+from membench.errors import InputError
 from membench.stats import Interval
 
-STEPS_PER_ITERATION = 8192
-"""Environment steps per rollout at every horizon, so that only their arrangement differs."""
-
-NUM_ROUNDS = 5
 MATMUL_SIZE = 2048
 
 
 class Cost(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the iterations of one memory at one horizon cost."""
 
-    architecture: str
-    horizon: int
-    num_envs: int
+    config: RunConfig
     num_steps: int
     """Environment steps per iteration."""
     parameters: int
@@ -40,7 +35,7 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     flops_per_iteration: float
     """Of matrix products; a backward pass counts as two forward ones."""
     matmul_flops_per_second: float
-    """What one large matrix product reaches in the same process."""
+    """What one large matrix product in float32 reaches in the same process, on the same device."""
     memory_bytes: int
     """Peak above what the process held before the agent was built."""
     seconds_per_acting_step: float
@@ -74,7 +69,15 @@ class Exponent(NamedTuple):
 
 
 def bench_config(config: RunConfig, horizon: int, steps_per_iteration: int) -> RunConfig:
-    """Return `config` at `horizon`, with as many environments as fill an iteration."""
+    """Return `config` at `horizon`, with as many environments as fill an iteration, one at least.
+
+    Raises:
+        InputError: for a horizon or a setting that cannot be measured so.
+    """
+    if horizon < 1:
+        raise InputError(f"--horizons {horizon}: growth is fitted on a logarithmic scale; must be at least 1")
+    if config.ladder or config.curriculum:
+        raise InputError("--set ladder, curriculum: bench measures at the horizons of --horizons only")
     task = msgspec.structs.replace(config.task, horizon=horizon)
     num_envs = max(1, round(steps_per_iteration / make_task(task).max_episode_steps))
     num_minibatches = min(config.ppo.num_minibatches, num_envs)
@@ -82,30 +85,21 @@ def bench_config(config: RunConfig, horizon: int, steps_per_iteration: int) -> R
     return build_config(merge(to_settings(config), nest("task.horizon", horizon), {"ppo": ppo}))
 
 
-def measure_all(
-    configs: Iterable[RunConfig], *, num_rounds: int, on_cost: Callable[[Cost], None]
-) -> Measurements:
-    """Measure one configuration after another, each in a fresh process.
-
-    Raises:
-        Exception: whatever ended a measurement; there is no figure to go on with.
-    """
-    from membench import describe
+def measure_all(configs: Iterable[RunConfig], *, num_rounds: int) -> Iterator[Cost]:
+    """Measure one configuration after another, each in a fresh process."""
     from membench.execute import process_pool
 
-    costs, pool = [], process_pool(1)
+    pool = process_pool(1)
     try:
         for config in configs:
             found = pool.schedule(_work, args=(to_settings(config), num_rounds)).result()
-            costs.append(msgspec.convert(found, Cost))
-            on_cost(costs[-1])
+            yield msgspec.convert(found, Cost)
         pool.close()
     except BaseException:
         pool.stop()
         raise
     finally:
         pool.join()
-    return Measurements(costs=costs, machine=describe.machine(), versions=describe.versions())
 
 
 def _work(settings: dict, num_rounds: int) -> dict:
@@ -123,7 +117,8 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
 
     torch.set_num_threads(config.num_threads)
     keep_freed_memory()
-    limit = matmul_flops_per_second(config.device)
+    if config.device != "cpu":
+        torch.cuda.reset_peak_memory_stats(config.device)
     before = peak_memory_bytes(config.device)
     training = Training(config, time.time())
     training.iterate()
@@ -137,14 +132,12 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
     num_steps = config.ppo.num_envs * length
     forward = num_steps * flops_per_step(deepcopy(training.agent.memory), length)
     return Cost(
-        architecture=config.architecture,
-        horizon=config.task.horizon,
-        num_envs=config.ppo.num_envs,
+        config=config,
         num_steps=num_steps,
         parameters=count_parameters(training.agent)["total"],
         seconds=seconds,
         flops_per_iteration=forward * (1 + 3 * config.ppo.num_epochs),
-        matmul_flops_per_second=limit,
+        matmul_flops_per_second=matmul_flops_per_second(config.device),
         memory_bytes=memory_bytes,
         seconds_per_acting_step=seconds_per_acting_step(training.agent, length),
     )

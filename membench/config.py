@@ -73,8 +73,8 @@ class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The entropy coefficient is annealed geometrically from start to end; equal means constant."""
     max_grad_norm: PositiveFloat = 1.0
     steps_per_backward: PositiveInt = 2**17
-    """Steps whose gradient is computed at once; a minibatch with more goes a few episodes at a time. Bounds
-    memory, changes results by rounding only."""
+    """Steps whose gradient is computed at once, one episode at least; a minibatch with more goes a few
+    episodes at a time. Changes results by rounding only."""
 
 
 class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,10 +98,11 @@ class ComputeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the memory's matrix products, by autocast; parameters, heads and losses stay in float32."""
     compile: bool = False
-    """Run the memory through `torch.compile`; needs a C++ compiler on a CPU."""
+    """Train through `torch.compile`; acting step by step is left as it is. Needs a C++ compiler on a CPU."""
     steps_per_checkpoint: PositiveInt | None = None
-    """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): keep the activations of so many steps, and
-    compute the rest again on the way back; None keeps all."""
+    """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): keep the states between segments of so
+    many steps, and compute the activations in between again on the way back; None keeps all. A Transformer's
+    state is its whole cache, so that for it segments cost more than they save."""
 
 
 class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -167,9 +167,8 @@ def _chosen_architectures(cell: dict[str, Any], suite: Suite, where: str) -> lis
         return None
     chosen = cell["architectures"]
     if not isinstance(chosen, list) or not chosen:
-        raise InputError(
-            f"{where}: architectures {chosen!r}: must be a list of some of {suite.architectures}"
-        )
+        legal = ", ".join(suite.architectures)
+        raise InputError(f"{where}: architectures {chosen!r}: must be a list of some of {legal}")
     for name in chosen:
         if name not in suite.architectures:
             raise unknown_name(f"{where}: architecture", name, suite.architectures)

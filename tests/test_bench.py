@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 
 from membench import cli
-from membench.bench import Cost, Measurements, bench_config, cost_exponent, matmul_flops_per_second, measure
+from membench.bench import (
+    Cost,
+    bench_config,
+    cost_exponent,
+    matmul_flops_per_second,
+    measure,
+    measure_all,
+)
 from membench.config import build_config
 from membench.envs import make_task
-from membench.report.costs import costs_table, exponents_table, to_frame, write_costs
+from membench.report.costs import costs_table, exponents_table, to_frame, write_tables_and_figure
 
 
 @pytest.mark.parametrize("k", [1.0, 1.5, 2.0])
@@ -55,7 +62,18 @@ def test_the_operations_of_an_iteration_are_counted():
     assert cost.num_steps == 4 * 8 and len(cost.seconds) == 2 and min(cost.seconds) > 0
     forward = 2 * 3 * 32 * (4 + 32)  # three gates, each a product with the input and one with the state
     assert cost.flops_per_iteration == 32 * forward * (1 + 2 * 3)
-    assert cost.memory_bytes >= 0 and cost.seconds_per_acting_step > 0
+    assert cost.seconds_per_acting_step > 0
+
+
+def test_peak_memory_grows_with_what_is_kept_for_the_way_back():
+    def memory_bytes(num_envs):
+        task, ppo = {"horizon": 100}, {"num_envs": num_envs, "num_epochs": 1}
+        config = build_config({"architecture": "gru_pmm", "task": task, "ppo": ppo})
+        (cost,) = measure_all([config], num_rounds=1)
+        return cost.memory_bytes
+
+    kept = 102 * 64 * 4 * 4 * 64  # read weights alone, fp32: steps x episodes x heads x bytes x slots
+    assert memory_bytes(64) > memory_bytes(1) + kept > kept
 
 
 def test_a_matrix_product_takes_time():
@@ -64,9 +82,9 @@ def test_a_matrix_product_takes_time():
 
 def make_cost(architecture, horizon, seconds):
     return Cost(
-        architecture=architecture,
-        horizon=horizon,
-        num_envs=2,
+        config=build_config(
+            {"architecture": architecture, "task": {"horizon": horizon}, "ppo": {"num_envs": 2}}
+        ),
         num_steps=1000,
         parameters=10,
         seconds=seconds,
@@ -91,11 +109,13 @@ def test_tables_tell_medians_shares_and_growth(tmp_path):
     growth = exponents_table(frame).values.set_index("architecture")
     assert growth.time_exponent.to_dict() == pytest.approx({"gru": 1.0, "transformer": 2.0})
     assert np.isnan(growth.time_low).all()
+    assert exponents_table(frame).shown.iloc[0, 1] == "1.00"
     assert "5.0k" in costs_table(frame).shown["Steps/s"].tolist()
-    measurements = Measurements(costs=costs, machine={}, versions={})
-    files = {path.name for path in write_costs(tmp_path, measurements)}
+    files = {path.name for path in write_tables_and_figure(tmp_path, costs)}
     assert files == {path.name for path in tmp_path.iterdir()}
     assert pd.read_csv(tmp_path / "costs.csv").horizon.tolist() == [16, 64, 16, 64]
+    write_tables_and_figure(tmp_path, costs[:1])
+    assert not list(tmp_path.glob("exponents.*"))
 
 
 def run(*arguments):
@@ -109,7 +129,8 @@ def test_bench_measures_in_processes_of_their_own(tmp_path, capsys):
     sizes = ("--rounds", 2, "--set", "memory.hidden_size=8")
     assert run(*arguments, *sizes, "--out", tmp_path, "--json") == 0
     measurements = json.loads(capsys.readouterr().out)
-    assert [(cost["architecture"], cost["horizon"]) for cost in measurements["costs"]] == [
+    configs = [cost["config"] for cost in measurements["costs"]]
+    assert [(config["architecture"], config["task"]["horizon"]) for config in configs] == [
         ("gru", 2),
         ("gru", 4),
         ("lstm", 2),
@@ -127,6 +148,10 @@ def test_bench_measures_in_processes_of_their_own(tmp_path, capsys):
     [
         (["--architectures", "gro"], "'gro': unknown; did you mean 'gru'"),
         (["--horizons", "16;32"], "--horizons '16;32': must be numbers with commas"),
+        (["--horizons", "0,16"], "--horizons 0: growth is fitted on a logarithmic scale; must be at least 1"),
+        (["--set", "ppo.num_envs=4"], "--set ppo.num_envs: follows from --horizons"),
+        (["--set", "ladder=true"], "--set ladder, curriculum: bench measures at"),
+        (["--peers", "--horizons", "16"], "--horizons: has no meaning beside --peers"),
     ],
 )
 def test_mistakes_are_answered(arguments, message, capsys):

@@ -1,5 +1,7 @@
 """Fast paths over whole sequences against their plain references: outputs and gradients."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -45,7 +47,7 @@ WITH_FAST_PATHS = [name for name in ARCHITECTURES if "fused" in memory_options(n
 def test_without_its_fast_path_a_memory_computes_the_same(architecture):
     """Outputs and gradients of whole memories; a trace changes neither."""
     results = []
-    for fused, trace in ((True, None), (False, None), (False, Trace())):
+    for fused, trace in ((True, None), (False, None), (True, Trace()), (False, Trace())):
         torch.manual_seed(0)
         memory = build_memory(architecture, 3, context_length=70, hidden_size=8, fused=fused).double()
         x = torch.randn(2, 70, 3, dtype=torch.float64)
@@ -58,6 +60,26 @@ def test_without_its_fast_path_a_memory_computes_the_same(architecture):
 
 def test_every_memory_with_a_fast_path_was_looked_at():
     assert WITH_FAST_PATHS == ["gru", "gru_pmm", "pmm_addressed", "mamba"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "module", "fast"),
+    [
+        ("gru", "gru", "gru_sequence"),
+        ("gru_pmm", "gru_pmm", "write_and_read"),
+        ("pmm_addressed", "pmm_addressed", "write_and_read"),
+        ("mamba", "mamba", "selective_scan"),
+    ],
+)
+def test_fused_decides_which_way_is_taken(architecture, module, fast, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("the fast path")
+
+    monkeypatch.setattr(f"architectures.{module}.{fast}", refuse)
+    for fused in (True, False):
+        memory = build_memory(architecture, 3, context_length=9, hidden_size=8, fused=fused)
+        with pytest.raises(AssertionError, match="the fast path") if fused else nullcontext():
+            memory(torch.randn(2, 5, 3), memory.initial_state(2))
 
 
 ADDITIVE = (additive_memory.write_and_read, additive_memory.write_and_read_reference)

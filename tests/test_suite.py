@@ -150,7 +150,7 @@ def test_a_misspelt_memory_of_a_cell_is_an_error(suite_file):
 @pytest.mark.parametrize("chosen", ['"gru"', "[]", "3"])
 def test_a_cell_s_memories_must_be_a_list(suite_file, chosen):
     text = SIZED.replace('architectures = ["gru_pmm"]', f"architectures = {chosen}")
-    with pytest.raises(InputError, match="cell 1: architectures .*: must be a list of some of"):
+    with pytest.raises(InputError, match=r"cell 1: architectures .*: must be a list of some of"):
         plan_runs(load_suite(suite_file(text)), "quick")
 
 

@@ -11,6 +11,7 @@ from architectures import ARCHITECTURES
 from membench import ppo
 from membench.config import build_config, merge
 from membench.records import MEASURED_ON_THE_MACHINE, to_frame
+from membench.rollout import collect, draw_noise
 from membench.train import load_agent, train
 from membench.training import SuccessWindow, Training
 
@@ -170,15 +171,30 @@ COMPUTED_OTHERWISE = {
 def test_however_it_is_computed_an_update_is_the_same(how):
     if how == "compiled" and shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler")
-    updated = []
+    updated, num_calls = [], []
     for settings in ({"ppo": {"num_minibatches": 3}}, COMPUTED_OTHERWISE[how]):
         training = Training(small_config(**settings), 0.0)
+        calls = count_calls(training.agent.memory, "forward")
         statistics = training.iterate()
+        num_calls.append(len(calls))
         updated.append(
             [*(p.detach() for p in training.agent.parameters()), torch.tensor(vars(statistics)["kl"])]
         )
     for one, other in zip(*updated, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert how == "compiled" or num_calls[1] > num_calls[0]
+
+
+def count_calls(module, name):
+    """Return a list that gets an entry whenever a method of `module` is called."""
+    honest, calls = getattr(module, name), []
+
+    def counted(*arguments, **options):
+        calls.append(None)
+        return honest(*arguments, **options)
+
+    setattr(module, name, counted)
+    return calls
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -207,9 +223,13 @@ def test_in_half_precision_parameters_and_losses_stay_single_and_the_first_ratio
     full = Training(small_config(), 0.0).agent.evaluate(torch.ones(2, 5, 4))[0]
     half = training.agent.evaluate(torch.ones(2, 5, 4))[0]
     assert 0 < (full - half).abs().max() < 0.1
-    statistics = training.iterate()
+    noise = draw_noise(training.agent, training.envs, training.random.actions)
+    rollout = collect(training.agent, training.envs, seed=0, noise=noise)
+    outputs, _ = training.agent.evaluate(rollout.observations)
+    ratio = (training.agent.head.log_prob(outputs, rollout.actions) - rollout.log_probs).exp()
+    torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
+    training.iterate()
     assert {p.dtype for p in training.agent.parameters()} == {torch.float32}
-    assert abs(statistics.kl) < 0.1
 
 
 def test_a_loss_that_explodes_ends_a_run_as_diverged():

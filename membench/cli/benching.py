@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from membench.cli.options import (
     Given,
@@ -18,14 +19,14 @@ from membench.cli.options import (
     set_option,
     settings_options,
 )
-from membench.cli.printing import print_json, print_table, stderr
+from membench.cli.printing import print_json, print_table
 from membench.errors import InputError
 
 if TYPE_CHECKING:
-    from membench.bench import Cost
+    from membench.config import RunConfig
 
 NUM_PARAMETERS = 225_000
-"""Of every agent, unless a size is stated: as in the suites' quick profiles."""
+"""Of every agent, unless a size is stated: as in the quick profile of the suite `horizons`."""
 
 
 @click.command()
@@ -43,7 +44,7 @@ NUM_PARAMETERS = 225_000
     metavar="N",
     default=8192,
     show_default=True,
-    help="Environment steps per rollout, at every horizon.",
+    help="Environment steps per rollout at every horizon, one episode at least.",
 )
 @click.option(
     "--rounds",
@@ -79,57 +80,80 @@ def bench(
     Every memory has 225,000 parameters unless --match-parameters, --preset or a hidden_size says otherwise.
     """
     if peers:
+        refuse_other_options("peers", "num_rounds", "as_json")
         show_peers(num_rounds, as_json=as_json)
         return
-    from membench.bench import bench_config, measure_all
-    from membench.catalogue import architecture_table, check_architecture_name
+    from membench.bench import Measurements, bench_config, measure_all
+    from membench.describe import machine, versions
     from membench.execute import check_runnable
-    from membench.report.costs import (
-        COSTS_FILE,
-        costs_table,
-        exponents_table,
-        has_several_horizons,
-        to_frame,
-        write_costs,
-    )
+    from membench.records import make_results_folder
+    from membench.report import costs as report
 
-    if given.states_no_size():
-        given = replace(given, num_parameters=NUM_PARAMETERS)
-    names = architectures.split(",") if architectures else list(architecture_table())
-    configs = []
-    for name in names:
-        check_architecture_name(name)
-        config = given.config(name, {})
-        configs += [bench_config(config, horizon, steps_per_iteration) for horizon in read_horizons(horizons)]
+    configs = [
+        bench_config(config, horizon, steps_per_iteration)
+        for config in agents_to_measure(architectures, given)
+        for horizon in read_horizons(horizons)
+    ]
     check_runnable(configs)
     results = out or Path("results/bench")
-    if (results / COSTS_FILE).exists() and not refresh:
+    if (results / report.COSTS_FILE).exists() and not refresh:
         raise InputError(
             f"{str(results)!r}: holds measurements already; --refresh measures again, --out goes elsewhere"
         )
-    console = stderr()
-
-    def show(cost: "Cost") -> None:
-        console.print(
-            f"{cost.architecture}, horizon {cost.horizon}: {cost.steps_per_second:,.0f} steps/s",
-            highlight=False,
-        )
-
-    measurements = measure_all(configs, num_rounds=num_rounds, on_cost=show)
-    files = write_costs(results, measurements)
+    make_results_folder(results)
+    measurements = Measurements(costs=[], machine=machine(), versions=versions())
+    for cost in measure_all(configs, num_rounds=num_rounds):
+        measurements.costs.append(cost)
+        report.write_measurements(results, measurements)
+        where = f"{cost.config.architecture}, horizon {cost.config.task.horizon}"
+        click.echo(f"{where}: {cost.steps_per_second:,.0f} steps/s", err=True)
+    files = report.write_tables_and_figure(results, measurements.costs)
     if as_json:
         print_json(measurements)
         return
-    frame = to_frame(measurements.costs)
+    frame = report.to_frame(measurements.costs)
     print_table(
-        "What training costs (limit: one large matrix product on the same thread)",
-        costs_table(frame).shown.to_dict("records"),
+        "What training costs (limit: one large matrix product, float32, same device)",
+        report.costs_table(frame).shown.to_dict("records"),
     )
-    if has_several_horizons(frame):
-        print_table("How it grows with the horizon", exponents_table(frame).shown.to_dict("records"))
+    if report.has_several_horizons(frame):
+        growth = report.exponents_table(frame).shown
+        print_table("How it grows with the horizon", growth.to_dict("records"))
     for file in files:
-        if file.suffix in (".json", ".png"):
-            click.echo(f"wrote {file}")
+        click.echo(f"wrote {file}")
+
+
+def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfig"]:
+    """Return a configuration per memory, of equal size where none is stated and the memory has a width.
+
+    Raises:
+        InputError: for an unknown memory, or a setting that the horizons decide.
+    """
+    from architectures import ARCHITECTURES
+    from membench.catalogue import check_architecture_name, memory_options
+
+    overrides = given.overrides()
+    for part, field in (("task", "horizon"), ("ppo", "num_envs")):
+        if field in overrides.get(part, {}):
+            raise InputError(f"--set {part}.{field}: follows from --horizons and --steps-per-iteration here")
+    names = architectures.split(",") if architectures else list(ARCHITECTURES)
+    for name in names:
+        check_architecture_name(name)
+    matched = replace(given, num_parameters=NUM_PARAMETERS) if given.states_no_size() else given
+    return [(matched if "hidden_size" in memory_options(name) else given).config(name, {}) for name in names]
+
+
+def refuse_other_options(*allowed: str) -> None:
+    """See that no other option of the command was given than these.
+
+    Raises:
+        InputError: naming one that was.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if name not in allowed and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InputError(f"{option.opts[0]}: has no meaning beside --peers")
 
 
 def show_peers(num_rounds: int, *, as_json: bool) -> None:

@@ -145,7 +145,7 @@ def read_assignment(assignment: str) -> "Settings":
 
 def read_horizons(text: str) -> list[int]:
     """Return the numbers of --horizons N,N,..."""
-    if not all(horizon.isdigit() for horizon in text.split(",")):
+    if not all(horizon.isdecimal() for horizon in text.split(",")):
         raise InputError(f"--horizons {text!r}: must be numbers with commas between them, as in 20,100")
     return [int(horizon) for horizon in text.split(",")]
 

@@ -1,24 +1,21 @@
 """Reports: records -> tables, plots and `report.md` in a results folder. No PyTorch in here."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.style
 import pandas as pd
-from matplotlib.figure import Figure
 
 from membench.errors import InputError
-from membench.records import RunRecord, atomic_writer, to_frame
-from membench.report import tables, text
+from membench.records import RunRecord, to_frame
+from membench.report import tables
 from membench.report.capacity import capacity_table
 from membench.report.comparisons import comparison_tables
 from membench.report.figures import figures_for
+from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_shown
 from membench.report.frontier import frontier_table
 from membench.report.headline import headline_caption, headline_table
 from membench.report.page import ReportHeading, page
-from membench.report.panels import STYLE
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
 
@@ -56,10 +53,12 @@ def write_report(
     frame = tidy(to_frame(records))
     by_name = all_tables(frame)
     try:
-        table_files = [file for name, table in by_name.items() for file in _write_table(results, name, table)]
+        table_files = [
+            file for name, table in by_name.items() for file in write_table(results / "tables", name, table)
+        ]
         plot_files = _write_plots(results, frame) if records else []
         content = page(heading, records, by_name, missing=missing, complaints=complaints)
-        report = _write(results / "report.md", content)
+        report = write_text(results / "report.md", content)
     except OSError as error:
         raise InputError(f"{str(results)!r}: cannot write the report there ({error.strerror})") from error
     return ReportFiles(report, table_files, plot_files)
@@ -87,36 +86,10 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
     }
 
 
-def _write_table(results: Path, name: str, table: Table) -> list[Path]:
-    csv = table.values.to_csv(index=False, lineterminator="\n")
-    markdown = text.to_markdown(table.shown) + "\n"
-    folder = results / "tables"
-    return [_write(folder / f"{name}.csv", csv), _write(folder / f"{name}.md", markdown)]
-
-
 def _write_plots(results: Path, frame: pd.DataFrame) -> list[Path]:
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        # A name may hold letters that the font lacks; they are drawn as boxes.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with style():
         return [
-            _write_plot(results / "plots" / f"{name}.{kind}", figure)
+            path
             for name, draw in figures_for(frame).items()
-            for figure in [draw(frame)]
-            for kind in ("png", "svg")
+            for path in write_figure(results / "plots", name, draw(frame))
         ]
-
-
-def _write_plot(path: Path, figure: Figure) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(path) as file:
-        figure.savefig(
-            file, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None
-        )
-    return path
-
-
-def _write(path: Path, content: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(path) as file:
-        file.write(content.encode())
-    return path

@@ -1,29 +1,36 @@
 """What memories cost to train, from `membench bench`: tables, figures and their page."""
 
+import math
 from pathlib import Path
 
-import matplotlib.style
 import msgspec
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from membench.bench import Cost, Exponent, Measurements, cost_exponent
-from membench.records import atomic_writer
 from membench.report import text
+from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.looks import Look, display_name, in_order, looks
-from membench.report.panels import STYLE, WIDTH, large_numbers, legend
+from membench.report.panels import WIDTH, large_numbers, legend
 from membench.report.tables import Table
 
 MEBIBYTE = 2**20
 COSTS_FILE = "costs.json"
+MEASURED = [name for name in Cost.__struct_fields__ if name != "config"]
 
 
 def to_frame(costs: list[Cost]) -> pd.DataFrame:
     """Return one row per measurement, memories in their usual order, horizons ascending."""
     rows = [
-        msgspec.structs.asdict(cost)
-        | {"steps_per_second": cost.steps_per_second, "share_of_limit": cost.share_of_limit}
+        {
+            "architecture": cost.config.architecture,
+            "horizon": cost.config.task.horizon,
+            "num_envs": cost.config.ppo.num_envs,
+            **{name: getattr(cost, name) for name in MEASURED},
+            "steps_per_second": cost.steps_per_second,
+            "share_of_limit": cost.share_of_limit,
+        }
         for cost in costs
     ]
     frame = pd.DataFrame(rows)
@@ -66,13 +73,14 @@ def exponents_table(frame: pd.DataFrame) -> Table:
     shown = {"Memory": values.architecture.map(display_name)}
     for name in ("time", "memory"):
         shown[f"{name.capitalize()} ~ horizon^k, k"] = pd.Series(
-            [
-                f"{row[f'{name}_exponent']:.2f} ({row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f})"
-                for row in rows
-            ],
+            [_shown(row[f"{name}_exponent"], row[f"{name}_low"], row[f"{name}_high"]) for row in rows],
             dtype=str,
         )
     return Table(values, pd.DataFrame(shown))
+
+
+def _shown(exponent: float, low: float, high: float) -> str:
+    return f"{exponent:.2f}" if math.isnan(low) else f"{exponent:.2f} ({low:.2f}–{high:.2f})"
 
 
 def _fitted(name: str, exponent: Exponent) -> dict[str, float]:
@@ -109,23 +117,20 @@ def _lines(speed: Axes, memory: Axes, measured: pd.DataFrame, look: Look) -> Non
         speed.plot([horizon] * len(speeds), speeds, "_", color=look.colour, alpha=0.5)
 
 
-def write_costs(results: Path, measurements: Measurements) -> list[Path]:
-    """Write `costs.json`, tables and a figure into a folder, each whole or not at all; return the files."""
-    frame = to_frame(measurements.costs)
-    tables = {"costs": costs_table(frame)}
+def write_measurements(results: Path, measurements: Measurements) -> None:
+    """Write `costs.json` into a results folder."""
+    content = msgspec.json.format(msgspec.json.encode(measurements), indent=1).decode()
+    write_text(results / COSTS_FILE, content)
+
+
+def write_tables_and_figure(results: Path, costs: list[Cost]) -> list[Path]:
+    """Write the tables and the figure of some measurements into a results folder; return the files."""
+    frame = to_frame(costs)
+    files = write_table(results, "costs", costs_table(frame))
     if has_several_horizons(frame):
-        tables["exponents"] = exponents_table(frame)
-    files = {COSTS_FILE: msgspec.json.format(msgspec.json.encode(measurements), indent=1)}
-    for name, table in tables.items():
-        files[f"{name}.csv"] = table.values.to_csv(index=False, lineterminator="\n").encode()
-        files[f"{name}.md"] = f"{text.to_markdown(table.shown)}\n".encode()
-    results.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        with atomic_writer(results / name) as file:
-            file.write(content)
-    with matplotlib.style.context(["default", STYLE]):
-        figure = costs_figure(frame)
-        for kind in ("png", "svg"):
-            with atomic_writer(results / f"costs.{kind}") as file:
-                figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    return [results / name for name in [*files, "costs.png", "costs.svg"]]
+        files += write_table(results, "exponents", exponents_table(frame))
+    else:  # those of an earlier measurement would contradict this one
+        for path in results.glob("exponents.*"):
+            path.unlink()
+    with style():
+        return files + write_figure(results, "costs", costs_figure(frame))

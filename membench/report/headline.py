@@ -1,5 +1,7 @@
 """The result at a glance, in one table that fits a terminal."""
 
+import math
+
 import pandas as pd
 
 from membench.report import text
@@ -58,8 +60,8 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
 def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
     rows, sizes = [], [name for name in SIZES if name in varying_columns(frame)]
     for architecture, runs in frame.groupby("architecture", sort=False):
-        at_usual_size = runs[sizes].isna().all(axis="columns")
-        runs = runs.loc[at_usual_size] if at_usual_size.any() else runs  # so that every task counts once
+        at_usual_size = runs.loc[[all(map(math.isnan, row)) for row in runs[sizes].to_numpy()]]
+        runs = at_usual_size if len(at_usual_size) else runs  # so that every task counts once
         by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
         recalled, shown = by_cell.bits.sum(), by_cell.bits_shown.sum()
         rows.append(

@@ -1,0 +1,49 @@
+"""The files of a report: texts, tables and figures, each written whole or not at all."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from membench.records import atomic_writer
+from membench.report import text
+from membench.report.panels import STYLE
+from membench.report.tables import Table
+
+
+def write_text(path: Path, content: str) -> Path:
+    """Write a text, in a folder that is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(path) as file:
+        file.write(content.encode())
+    return path
+
+
+def write_table(folder: Path, name: str, table: Table) -> list[Path]:
+    """Write a table as CSV, for programs, and as Markdown, for people."""
+    csv = table.values.to_csv(index=False, lineterminator="\n")
+    markdown = text.to_markdown(table.shown) + "\n"
+    return [write_text(folder / f"{name}.csv", csv), write_text(folder / f"{name}.md", markdown)]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and write figures in here, so that all of them look alike."""
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # A name may hold letters that the font lacks; they are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
+    """Write a figure as PNG and as SVG; the same figure gives the same files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    for path in paths:
+        with atomic_writer(path) as file:
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            figure.savefig(file, format=path.suffix[1:], metadata=metadata)
+    return paths
