@@ -117,6 +117,8 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
 
     torch.set_num_threads(config.num_threads)
     keep_freed_memory()
+    smallest = bench_config(config, 1, 1)
+    Training(smallest, time.time()).iterate()  # loads what PyTorch loads on first use
     if config.device != "cpu":
         torch.cuda.reset_peak_memory_stats(config.device)
     before = peak_memory_bytes(config.device)

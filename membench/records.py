@@ -197,17 +197,27 @@ def read_records(results: Path) -> tuple[list[RunRecord], list[str]]:
 
 
 def make_results_folder(results: Path) -> None:
-    """Make a results folder and see that it can be written to.
+    """Make a results folder and see that records can be written to it.
+
+    Raises:
+        InputError: if they cannot.
+    """
+    make_writable_folder(results)
+    runs_folder(results).mkdir(exist_ok=True)
+
+
+def make_writable_folder(folder: Path) -> None:
+    """Make a folder and see that it can be written to.
 
     Raises:
         InputError: if it cannot.
     """
     try:
-        runs_folder(results).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=runs_folder(results)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"--out {str(results)!r}: cannot write there ({error.strerror})") from error
+        raise InputError(f"--out {str(folder)!r}: cannot write there ({error.strerror})") from error
 
 
 TASK_COLUMNS = ("num_items", "num_cues", "query_flag", "observation_noise", "reveal_cue")

@@ -86,7 +86,7 @@ def bench(
     from membench.bench import Measurements, bench_config, measure_all
     from membench.describe import machine, versions
     from membench.execute import check_runnable
-    from membench.records import make_results_folder
+    from membench.records import make_writable_folder
     from membench.report import costs as report
 
     configs = [
@@ -100,7 +100,7 @@ def bench(
         raise InputError(
             f"{str(results)!r}: holds measurements already; --refresh measures again, --out goes elsewhere"
         )
-    make_results_folder(results)
+    make_writable_folder(results)
     measurements = Measurements(costs=[], machine=machine(), versions=versions())
     for cost in measure_all(configs, num_rounds=num_rounds):
         measurements.costs.append(cost)
