@@ -89,17 +89,10 @@ def measure_all(configs: Iterable[RunConfig], *, num_rounds: int) -> Iterator[Co
     """Measure one configuration after another, each in a fresh process."""
     from membench.execute import process_pool
 
-    pool = process_pool(1)
-    try:
+    with process_pool(1) as pool:
         for config in configs:
             found = pool.schedule(_work, args=(to_settings(config), num_rounds)).result()
             yield msgspec.convert(found, Cost)
-        pool.close()
-    except BaseException:
-        pool.stop()
-        raise
-    finally:
-        pool.join()
 
 
 def _work(settings: dict, num_rounds: int) -> dict:

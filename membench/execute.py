@@ -9,8 +9,9 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -139,8 +140,7 @@ def run_all(
     """
     make_results_folder(results)
     standing = Standing(results, configs, num_jobs)
-    pool = process_pool(num_jobs)
-    try:
+    with process_pool(num_jobs) as pool:
         pending = {
             pool.schedule(_work, args=(to_settings(config), str(results))): config for config in configs
         }
@@ -151,21 +151,27 @@ def run_all(
                 standing.finished.append(_outcome(future, config, results))
             standing.running = [config for future, config in pending.items() if future.running()]
             on_change(standing)
+    return standing.finished
+
+
+@contextmanager
+def process_pool(num_jobs: int) -> Iterator[ProcessPool]:
+    """Keep a pool of `num_jobs` processes in which every task gets a fresh one, with PyTorch loaded.
+
+    Whatever goes wrong within ends the processes too.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    context.set_forkserver_preload(["membench.train"])
+    pool = ProcessPool(max_workers=num_jobs, max_tasks=1, context=context)
+    try:
+        yield pool
         pool.close()
     except BaseException:
         pool.stop()
         raise
     finally:
         pool.join()
-    return standing.finished
-
-
-def process_pool(num_jobs: int) -> ProcessPool:
-    """Return a pool of `num_jobs` processes in which every task gets a fresh one, with PyTorch loaded."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    context.set_forkserver_preload(["membench.train"])
-    return ProcessPool(max_workers=num_jobs, max_tasks=1, context=context)
 
 
 def _outcome(future: Future, config: RunConfig, results: Path) -> RunRecord:
