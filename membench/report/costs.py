@@ -1,4 +1,4 @@
-"""What memories cost to train, from `membench bench`: tables, figures and their page."""
+"""What memories cost to train, from `membench bench`: tables and a figure."""
 
 import math
 from pathlib import Path
