@@ -50,6 +50,8 @@ def write_and_read_reference(
 
 def write_and_read(write_queries: Tensor, values: Tensor, read_queries: Tensor, memory: Tensor) -> Accesses:
     """Return what `write_and_read_reference` does, faster and in less memory."""
+    if write_queries.shape[1] == 1:  # acting: nothing to do at once
+        return write_and_read_reference(write_queries, values, read_queries, memory)
     chunks = []
     for q_w, v, q in zip(
         write_queries.split(STEPS_PER_CHUNK, dim=1),

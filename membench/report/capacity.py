@@ -55,7 +55,9 @@ def capacity_figure(frame: pd.DataFrame) -> Figure:
         image = _map(axes, frame, name, rows)
         axes.set_title(look.name)
     if image is not None:
-        figure.colorbar(image, ax=grid, label="share of bits shown")
+        num_seeds = frame.seed.nunique()
+        seeds = "one seed" if num_seeds == 1 else f"mean of {num_seeds} seeds"
+        figure.colorbar(image, ax=grid, label=f"bits recalled / bits shown, {seeds}")
     figure.supxlabel("horizon (steps between last cue and first query)", fontsize="medium")
     figure.supylabel("items x cues", fontsize="medium")
     return figure

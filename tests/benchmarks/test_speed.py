@@ -5,14 +5,21 @@ import time
 import msgspec
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from architectures import ARCHITECTURES
+from architectures.gru import GRU
+from architectures.gru_pmm import PredictiveMemoryModule
+from architectures.lstm import LSTM
+from architectures.selective_scan import selective_scan
+from membench.agent import build_agent
 from membench.allocator import keep_freed_memory
-from membench.bench import bench_config
-from membench.config import build_config
+from membench.bench import bench_config, matmul_flops_per_second, measure_all
+from membench.config import build_config, merge
 from membench.envs import TaskVectorEnv, make_task
 from membench.rollout import collect_open_loop, collect_stepping, draw_noise
 from membench.sizing import match_parameters
+from membench.suite import load_preset
 from membench.training import Training
 
 DEVICES = [
@@ -34,9 +41,13 @@ def one_thread():
     keep_freed_memory()
 
 
-def training_on(device, architecture, horizon):
+def config_on(device, architecture, horizon):
     config = match_parameters(build_config({"architecture": architecture, "device": device}), 225_000)
-    return Training(bench_config(config, horizon, STEPS_PER_ITERATION), time.time())
+    return bench_config(config, horizon, STEPS_PER_ITERATION)
+
+
+def training_on(device, architecture, horizon):
+    return Training(config_on(device, architecture, horizon), time.time())
 
 
 def synchronised(function, device):
@@ -61,6 +72,9 @@ def test_whole_iteration(benchmark, architecture, horizon, device):
     training = training_on(device, architecture, horizon)
     benchmark.pedantic(synchronised(training.iterate, device), rounds=5, warmup_rounds=1)
     benchmark.extra_info["steps"] = training.config.ppo.num_envs * training.task.max_episode_steps
+    if benchmark.enabled:  # in a process of its own, or the peak would be an earlier test's
+        [cost] = measure_all([training.config], num_rounds=1)
+        benchmark.extra_info["peak_memory_bytes"] = cost.memory_bytes
     assert all(parameter.isfinite().all() for parameter in training.agent.parameters())
 
 
@@ -80,17 +94,96 @@ def test_forward_and_backward(benchmark, architecture, device):
     assert all(parameter.grad is not None for parameter in memory.parameters())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_acting_one_step_in_one_environment(benchmark, architecture):
-    """A step without a batch axis, in the middle of an episode of horizon 100."""
-    benchmark.group = "acting, one environment, cpu"
-    agent = training_on("cpu", architecture, 100).agent
+class PMMLayer(torch.nn.Module):
+    """The deep dive's PMM without its encoder, called as a memory is."""
+
+    def __init__(self, *, fused=True):
+        super().__init__()
+        self.pmm = PredictiveMemoryModule(256, num_slots=64, slot_size=128, num_read_heads=4, fused=fused)
+
+    def initial_state(self, batch_size):
+        return self.pmm.initial_memory.expand(batch_size, -1, -1)
+
+    def forward(self, x, state):
+        return self.pmm(x, state)
+
+
+LAYERS = {
+    "gru": lambda **options: GRU(256, hidden_size=256, num_layers=1, **options),
+    "lstm": lambda **_: LSTM(256, hidden_size=256, num_layers=1),
+    "pmm": PMMLayer,
+}
+
+
+@pytest.mark.parametrize(("episodes", "steps"), [(8, 22), (32, 22), (8, 1002)])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(benchmark, name, episodes, steps):
+    """One layer of 256 units forward and backward, beside what a large matrix product reaches.
+
+    The floating-point operations are those of the plain form's matrix products, whatever the fast form does.
+    """
+    benchmark.group = f"layer forward and backward, {episodes} episodes of {steps} steps, cpu"
+    layer, plain = LAYERS[name](), LAYERS[name](fused=False).requires_grad_(False)
+    x = torch.randn(episodes, steps, 256)
+    with FlopCounterMode(display=False) as counter:
+        plain(x, plain.initial_state(episodes))
+    x.requires_grad_()
+
+    def run():
+        layer.zero_grad()
+        layer(x, layer.initial_state(episodes))[0].sum().backward()
+
+    benchmark.pedantic(run, rounds=30, warmup_rounds=3)
+    assert x.grad is not None
+    if benchmark.enabled:
+        flops_per_second = 3 * counter.get_total_flops() / benchmark.stats.stats.median
+        benchmark.extra_info["of_limit"] = flops_per_second / matmul_flops_per_second("cpu")
+        benchmark.extra_info["steps_per_second"] = episodes * steps / benchmark.stats.stats.median
+
+
+@pytest.mark.parametrize(("episodes", "steps"), [(32, 22), (32, 102), (8, 1002)])
+def test_scan(benchmark, episodes, steps):
+    """Mamba's scan of 256 channels with 16 states, forward and backward."""
+    benchmark.group = f"scan forward and backward, {episodes} episodes of {steps} steps, cpu"
+    x, b, c = (torch.randn(episodes, steps, size, requires_grad=True) for size in (256, 16, 16))
+    step_sizes = torch.rand(episodes, steps, 256).mul_(0.1).requires_grad_()
+    rates = (-8 * torch.rand(256, 16)).requires_grad_()
+    initial = torch.zeros(episodes, 256, 16)
+
+    def run():
+        return torch.autograd.grad(
+            selective_scan(x, step_sizes, rates, b, c, initial)[0].sum(), [x, step_sizes, rates, b, c]
+        )
+
+    gradients = benchmark.pedantic(run, rounds=10, warmup_rounds=2)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    if benchmark.enabled:
+        benchmark.extra_info["steps_per_second"] = episodes * steps / benchmark.stats.stats.median
+
+
+def agent_of(name):
+    """Return the deep dive's reference agent, or a memory of equal size, for episodes of 1,002 steps."""
+    if name == "reference":
+        preset = load_preset("doc")
+        settings = merge({"architecture": "gru_pmm"}, preset.settings_for("gru_pmm"))
+        config = build_config(settings)
+    else:
+        config = config_on("cpu", name, 1000)
+    return build_agent(config, make_task(msgspec.structs.replace(config.task, horizon=1000)))
+
+
+@pytest.mark.parametrize("position", [10, 1000])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "reference"])
+def test_acting_one_step_in_one_environment(benchmark, name, position):
+    """A step without a batch axis, `position` steps into an episode."""
+    benchmark.group = f"acting, one environment, step {position}, cpu"
+    agent = agent_of(name)
     state = None
-    for _ in range(50):
-        *_, state, _ = agent(torch.zeros(4), state)
     with torch.inference_mode():
+        for _ in range(position):
+            *_, state, _ = agent(torch.zeros(4), state)
         action, *_ = benchmark.pedantic(agent, args=(torch.zeros(4), state), rounds=100, warmup_rounds=10)
-    assert 0 <= int(action) < 4
+    assert action.isfinite().all()
 
 
 @pytest.mark.parametrize("collect", [collect_open_loop, collect_stepping])
