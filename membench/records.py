@@ -8,14 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import msgspec
-import pandas as pd
 from msgspec import Struct
 
 from membench.config import RunConfig
 from membench.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 2
 
@@ -224,13 +226,15 @@ TASK_COLUMNS = ("num_items", "num_cues", "query_flag", "observation_noise", "rev
 """Fields of the task, beside its name and horizon, that a frame has as columns."""
 
 
-def to_frame(records: list[RunRecord]) -> pd.DataFrame:
+def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
     """Return one row per run.
 
     The record's plain fields; `parameters` as its total; `device`, `objective`, `ladder` and `first_horizon`
     (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `num_slots` and
     `hidden_size` where they were chosen by hand; `curve` and `rungs` as lists.
     """
+    import pandas as pd  # training needs none
+
     plain = [
         field
         for field in RunRecord.__struct_fields__

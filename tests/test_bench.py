@@ -1,10 +1,12 @@
 """Measuring cost: what is counted and fitted; figures of speed themselves are `make bench`'s."""
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from membench import cli
 from membench.bench import (
@@ -18,6 +20,7 @@ from membench.bench import (
 from membench.config import build_config
 from membench.envs import make_task
 from membench.report.costs import costs_table, exponents_table, to_frame, write_tables_and_figure
+from membench.training import Training
 
 
 @pytest.mark.parametrize("k", [1.0, 1.5, 2.0])
@@ -74,6 +77,21 @@ def test_peak_memory_grows_with_what_is_kept_for_the_way_back():
 
     kept = 102 * 64 * 4 * 4 * 64  # read weights alone, fp32: steps x episodes x heads x bytes x slots
     assert memory_bytes(64) > memory_bytes(1) + kept > kept
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_empty_cache_gives_back_what_an_ended_run_held():
+    config = build_config({"architecture": "gru_pmm", "device": "cuda", "task": {"horizon": 500}})
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    training = Training(config, time.time())
+    training.iterate()
+    during = torch.cuda.memory_reserved()
+    del training
+    torch.cuda.empty_cache()
+    # cuBLAS keeps its workspace.
+    assert torch.cuda.memory_reserved() - before < 0.5 * (during - before)
 
 
 def test_a_matrix_product_takes_time():
