@@ -27,6 +27,7 @@ SEEDS = (1000, 1001)
 HORIZON = 40
 TOTAL_TIMESTEPS = 120_000
 NUM_PARAMETERS = 225_000
+"""Of every agent tuned; `membench bench` measures at this size too."""
 
 
 class Trial(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

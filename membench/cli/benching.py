@@ -25,9 +25,6 @@ from membench.errors import InputError
 if TYPE_CHECKING:
     from membench.config import RunConfig
 
-NUM_PARAMETERS = 225_000
-"""Of every agent, unless a size is stated: as in the quick profile of the suite `horizons`."""
-
 
 @click.command()
 @click.option("--architectures", metavar="A,B,...", help="Measure these.  [default: all built-in ones]")
@@ -131,6 +128,7 @@ def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfi
     """
     from architectures import ARCHITECTURES
     from membench.catalogue import check_architecture_name, memory_options
+    from membench.tuning import NUM_PARAMETERS
 
     overrides = given.overrides()
     for part, field in (("task", "horizon"), ("ppo", "num_envs")):
