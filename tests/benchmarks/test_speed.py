@@ -123,11 +123,10 @@ def test_layer(benchmark, name, episodes, steps):
     The floating-point operations are those of the plain form's matrix products, whatever the fast form does.
     """
     benchmark.group = f"layer forward and backward, {episodes} episodes of {steps} steps, cpu"
-    layer, plain = LAYERS[name](), LAYERS[name](fused=False).requires_grad_(False)
-    x = torch.randn(episodes, steps, 256)
+    layer, plain = LAYERS[name](), LAYERS[name](fused=False).requires_grad_(False).to("meta")
+    x = torch.randn(episodes, steps, 256, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
-        plain(x, plain.initial_state(episodes))
-    x.requires_grad_()
+        plain(x.detach().to("meta"), plain.initial_state(episodes))
 
     def run():
         layer.zero_grad()
