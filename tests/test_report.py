@@ -13,6 +13,7 @@ from membench.config import RunConfig, TaskConfig
 from membench.errors import InputError
 from membench.records import CurvePoint, Rung, RunRecord, Status, to_frame
 from membench.report import ReportHeading, headline_table, write_report
+from membench.report.capacity import capacity_figure
 from membench.report.frame import tidy
 from membench.report.looks import looks
 
@@ -311,6 +312,13 @@ def test_capacity_is_in_bits_by_horizon_and_items(tmp_path):
     assert table.loc[("lstm", "horizon 5, 1 item"), "bits_shown"] == 2.0
     assert "capacity" in {path.stem for path in files.plots}
     assert "One seed per cell" in content
+
+
+@pytest.mark.parametrize(("num_seeds", "told"), [(1, "one seed"), (2, "mean of 2 seeds")])
+def test_a_map_says_of_how_many_seeds_it_is(num_seeds, told):
+    records = [capacity_record("gru", 5, items, 1.0, seed) for items in (1, 4) for seed in range(num_seeds)]
+    *_, scale = capacity_figure(tidy(to_frame(records))).axes
+    assert scale.get_ylabel().endswith(told)
 
 
 def test_sizes_are_named_where_a_memory_has_several_and_matched_widths_never(tmp_path):
