@@ -185,7 +185,7 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """A short name for people, in progress displays and messages."""
         plain = TaskConfig(horizon=self.task.horizon)
         told = [
-            f"{name}={getattr(self.task, name)}"
+            getattr(self.task, name) if name == "name" else f"{name}={getattr(self.task, name)}"
             for name in TaskConfig.__struct_fields__
             if getattr(self.task, name) != getattr(plain, name)
         ]
