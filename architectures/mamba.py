@@ -13,11 +13,12 @@ per channel, x and z the two halves of the input projection, delta, B, C as in
 
 A layer adds its mixer's output to its input. Deviations, both against the delay drowning the cue:
 - a zero observation, as in a silent delay, must not carry a constant that looks like a cue, so the
-  embedding and the convolution have no bias (`conv_bias`) and, unlike in mamba-ssm's block, no norm stands in
-  front of a mixer (`pre_norm`);
+  embedding and the convolution have no bias and, unlike in mamba-ssm's block, no norm stands in front of a
+  mixer;
 - without any bias, though, a zero observation shuts the gate, silu(z) = 0, and the read-out, C = 0, just when
-  the answer is asked for, so z and C get learned biases that start at 1 (`open_gates`).
-With `conv_bias=True, open_gates=False, pre_norm=True` the layers are those of mamba-ssm.
+  the answer is asked for, so z and C get learned biases that start at 1.
+With `mamba_ssm=True` the layers are those of mamba-ssm: its convolution has a bias, a norm stands in front of
+every mixer, and z and C have no biases.
 """
 
 import math
@@ -41,9 +42,7 @@ class Mamba(Memory):
         expand: channels inside a mixer per unit of width.
         conv_width: steps that the causal convolution sees.
         step_sizes: range of the initial step sizes delta; a channel's memory lasts about 1 / delta steps.
-        conv_bias: a bias in the convolution.
-        open_gates: learned biases on z and C, which start at 1.
-        pre_norm: RMSNorm in front of each mixer.
+        mamba_ssm: the layers of mamba-ssm, without the deviations above.
         fused: the scan in one function of our own, not as a loop under autograd; the same but for rounding.
 
     State: `hidden` [b h] the last output, `convolution` [b layer channel conv_width-1] the last inputs of the
@@ -62,19 +61,17 @@ class Mamba(Memory):
         expand: int = 2,
         conv_width: int = 4,
         step_sizes: tuple[float, float] = (0.001, 0.1),
-        conv_bias: bool = False,
-        open_gates: bool = True,
-        pre_norm: bool = False,
+        mamba_ssm: bool = False,
         fused: bool = True,
     ):
         super().__init__(input_size, hidden_size)
         self.num_channels, self.state_size, self.conv_width = expand * hidden_size, state_size, conv_width
         self.embedding = nn.Linear(input_size, hidden_size, bias=False)
         self.norms = nn.ModuleList(
-            nn.RMSNorm(hidden_size, eps=1e-5) if pre_norm else nn.Identity() for _ in range(num_layers)
+            nn.RMSNorm(hidden_size, eps=1e-5) if mamba_ssm else nn.Identity() for _ in range(num_layers)
         )
         self.mixers = nn.ModuleList(
-            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, conv_bias, open_gates, fused=fused)
+            Mixer(hidden_size, state_size, expand, conv_width, step_sizes, mamba_ssm=mamba_ssm, fused=fused)
             for _ in range(num_layers)
         )
         self.final_norm = nn.RMSNorm(hidden_size, eps=1e-5)
@@ -114,9 +111,8 @@ class Mixer(nn.Module):
         expand: int,
         conv_width: int,
         step_sizes: tuple[float, float],
-        conv_bias: bool,
-        open_gates: bool,
         *,
+        mamba_ssm: bool = False,
         fused: bool = True,
     ):
         super().__init__()
@@ -124,7 +120,7 @@ class Mixer(nn.Module):
         self.state_size = state_size
         self.selective_scan = selective_scan if fused else selective_scan_reference
         self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
-        self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels, bias=conv_bias)
+        self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels, bias=mamba_ssm)
         self.x_proj = nn.Linear(num_channels, self.dt_rank + 2 * state_size, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, num_channels)
         rates = torch.arange(1, state_size + 1, dtype=torch.float32)
@@ -132,8 +128,8 @@ class Mixer(nn.Module):
         self.D = nn.Parameter(torch.ones(num_channels))
         self.out_proj = nn.Linear(num_channels, hidden_size, bias=False)
         self._initialise_step_sizes(*step_sizes)
-        self.gate_bias = nn.Parameter(torch.ones(num_channels)) if open_gates else None
-        self.readout_bias = nn.Parameter(torch.ones(state_size)) if open_gates else None
+        self.gate_bias = None if mamba_ssm else nn.Parameter(torch.ones(num_channels))
+        self.readout_bias = None if mamba_ssm else nn.Parameter(torch.ones(state_size))
 
     def _initialise_step_sizes(self, smallest: float, largest: float) -> None:
         nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)

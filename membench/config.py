@@ -183,9 +183,10 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def label(self) -> str:
         """A short name for people, in progress displays and messages."""
-        plain = TaskConfig(horizon=self.task.horizon)
-        told = [
-            getattr(self.task, name) if name == "name" else f"{name}={getattr(self.task, name)}"
+        plain = TaskConfig(name=self.task.name, horizon=self.task.horizon)
+        told = [self.task.name] * (self.task.name != TaskConfig().name)
+        told += [
+            f"{name}={getattr(self.task, name)}"
             for name in TaskConfig.__struct_fields__
             if getattr(self.task, name) != getattr(plain, name)
         ]

@@ -170,7 +170,7 @@ def mambapy_block(mixer, hidden_size, state_size):
 
 @pytest.mark.parametrize("num_steps", [1, 7, 40])
 def test_mamba_agrees_with_mambapy(num_steps):
-    mixer = Mixer(32, 8, 2, 4, (0.001, 0.1), conv_bias=True, open_gates=False)
+    mixer = Mixer(32, 8, 2, 4, (0.001, 0.1), mamba_ssm=True)
     reference = mambapy_block(mixer, 32, 8)
     x = torch.randn(ROWS, num_steps, 32, requires_grad=True)
     y, _, _ = mixer(x, torch.zeros(ROWS, 64, 3), torch.zeros(ROWS, 64, 8))
@@ -190,7 +190,7 @@ def test_mamba_agrees_with_mambapy(num_steps):
 def test_mamba_shapes_are_those_of_mamba_ssm():
     shapes = {
         name: tuple(p.shape)
-        for name, p in Mixer(32, 8, 2, 4, (0.001, 0.1), conv_bias=True, open_gates=False).named_parameters()
+        for name, p in Mixer(32, 8, 2, 4, (0.001, 0.1), mamba_ssm=True).named_parameters()
     }
     assert shapes == {
         "A_log": (64, 8),

@@ -23,7 +23,7 @@ def test_gates_without_long_time_constants_lose_the_cue():
 
 def test_a_shut_gate_gives_the_cue_no_gradient():
     """Mamba without biases on its gate answers a zero observation with zeros."""
-    shut = diagnose_with("mamba", memory={"open_gates": False})
+    shut = diagnose_with("mamba", memory={"mamba_ssm": True})
     sound = diagnose_with("mamba")
     assert (shut.feature_norm, shut.cue_distance, shut.cue_gradient) == (0.0, 0.0, 0.0)
     assert sound.cue_distance > 1e-3

@@ -21,6 +21,7 @@ from membench.rollout import collect_open_loop, collect_stepping, draw_noise
 from membench.sizing import match_parameters
 from membench.suite import load_preset
 from membench.training import Training
+from membench.tuning import NUM_PARAMETERS
 
 DEVICES = [
     "cpu",
@@ -42,7 +43,7 @@ def one_thread():
 
 
 def config_on(device, architecture, horizon):
-    config = match_parameters(build_config({"architecture": architecture, "device": device}), 225_000)
+    config = match_parameters(build_config({"architecture": architecture, "device": device}), NUM_PARAMETERS)
     return bench_config(config, horizon, STEPS_PER_ITERATION)
 
 
@@ -130,6 +131,7 @@ def test_layer(benchmark, name, episodes, steps):
 
     def run():
         layer.zero_grad()
+        x.grad = None
         layer(x, layer.initial_state(episodes))[0].sum().backward()
 
     benchmark.pedantic(run, rounds=30, warmup_rounds=3)
@@ -164,8 +166,7 @@ def agent_of(name):
     """Return the deep dive's reference agent, or a memory of equal size, for episodes of 1,002 steps."""
     if name == "reference":
         preset = load_preset("doc")
-        settings = merge({"architecture": "gru_pmm"}, preset.settings_for("gru_pmm"))
-        config = build_config(settings)
+        config = build_config(merge({"architecture": "gru_pmm"}, preset.settings_for("gru_pmm")))
     else:
         config = config_on("cpu", name, 1000)
     return build_agent(config, make_task(msgspec.structs.replace(config.task, horizon=1000)))
