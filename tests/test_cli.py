@@ -238,17 +238,6 @@ def test_describe_counts_the_reference_agent(membench):
     assert description["flops_per_step"] > 1e6 and description["seconds_per_acting_step"] > 0
 
 
-def test_a_memory_of_one_s_own_runs_in_the_pool(suite, tmp_path):
-    source = Path("architectures/gru.py").read_text().replace("class GRU(", "class Mine(")
-    (tmp_path / "my_memory.py").write_text(source)
-    command = [sys.executable, "-m", "membench", "run", "--suite", suite, "--seeds", "1"]
-    command += ["--architectures", "my_memory:Mine", "--out", "out", "--set", "memory.hidden_size=8"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "my_memory:Mine" in done.stdout
-    assert {record.status for record in read_records(tmp_path / "out")[0]} <= {"solved", "unsolved"}
-
-
 def test_a_run_that_crashes_is_recorded_and_the_others_go_on(suite, tmp_path):
     source = Path("architectures/gru.py").read_text().replace("class GRU(", "class Dying(")
     source += "\n\nimport os\nDying.step = Dying.forward = lambda *args, **kwargs: os._exit(9)\n"
