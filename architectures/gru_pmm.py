@@ -19,6 +19,8 @@ depend on the encoder's output only, never on what was read.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +38,19 @@ class PredictiveMemoryModule(nn.Module):
         feature_size: size of the encoder's output, from which queries and write values are computed.
         num_slots, slot_size: shape of the memory.
         num_read_heads: heads that read; their read-outs are concatenated.
+        write_gate: whether what is written is multiplied with a gate; see `architectures.pmm_gated`.
         fused: whole sequences at once, not step by step.
     """
 
     def __init__(
-        self, feature_size: int, *, num_slots: int, slot_size: int, num_read_heads: int, fused: bool = True
+        self,
+        feature_size: int,
+        *,
+        num_slots: int,
+        slot_size: int,
+        num_read_heads: int,
+        write_gate: bool = False,
+        fused: bool = True,
     ):
         super().__init__()
         self.write_and_read = write_and_read if fused else write_and_read_reference
@@ -49,6 +59,11 @@ class PredictiveMemoryModule(nn.Module):
         self.write_query = nn.Linear(feature_size, slot_size)
         self.write_value = nn.Linear(feature_size, slot_size)
         self.read_queries = nn.Linear(feature_size, num_read_heads * slot_size)
+        self.write_gate = nn.Linear(feature_size, 1) if write_gate else None
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return the learned initial memory [b slot d]."""
+        return self.initial_memory.expand(batch_size, -1, -1)
 
     def forward(self, features: Tensor, memory: Tensor, trace: Trace | None = None) -> tuple[Tensor, Tensor]:
         """Write and read at every step.
@@ -63,6 +78,8 @@ class PredictiveMemoryModule(nn.Module):
         """
         scale = 1 / math.sqrt(self.slot_size)
         values = self.write_value(features)
+        if self.write_gate is not None:
+            values = self.write_gate(features).sigmoid() * values
         read_queries = self.read_queries(features).unflatten(-1, (self.num_read_heads, self.slot_size))
         found = self.write_and_read(self.write_query(features) * scale, values, read_queries * scale, memory)
         if trace is not None:
@@ -73,7 +90,71 @@ class PredictiveMemoryModule(nn.Module):
         return found.reads.flatten(2), found.memory
 
 
-class GRUPMM(Memory):
+class Slots(Protocol):
+    """What an encoder writes to and reads from: `PredictiveMemoryModule`, or several of them as one."""
+
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the memory before the first step: a tensor, or a dict of them."""
+        ...
+
+    def __call__(self, features: Tensor, memory: Any, trace: Trace | None = None) -> tuple[Tensor, Any]:
+        """Return what was read [b t r] and the memory after the last step."""
+        ...
+
+
+class EncoderWithSlots(Memory):
+    """A GRU encoder that writes to slots and reads from them, and a latent of both.
+
+    Args:
+        input_size: features per observation.
+        make_slots: makes the module that is written to and read from.
+        read_size: features of what it reads.
+        hidden_size, num_layers, gate_timescales, fused: as for `GRUPMM`.
+
+    State: `hidden` and `lower` as for the GRU, `memory` that of the slots.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        make_slots: Callable[[], Slots],
+        *,
+        read_size: int,
+        hidden_size: int,
+        num_layers: int,
+        gate_timescales: Timescales | None,
+        fused: bool,
+    ):
+        super().__init__(input_size, hidden_size)
+        self.encoder = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
+        self.pmm = make_slots()
+        self.fused = fused
+        self.read_norm = nn.LayerNorm(read_size)
+        self.read_projection = nn.Linear(read_size, hidden_size)
+        self.latent_norm = nn.LayerNorm(hidden_size)
+        if gate_timescales is not None:
+            spread_update_gates(self.encoder, gate_timescales)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return a zero encoder state and the slots' initial memory."""
+        size, layers = self.encoder.hidden_size, self.encoder.num_layers
+        return {
+            "hidden": self.zeros(batch_size, size),
+            "lower": self.zeros(batch_size, layers - 1, size),
+            "memory": self.pmm.initial_state(batch_size),
+        }
+
+    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
+        """Encode x [b t i], write, read, and return the latent [b t h]."""
+        features, encoder_state = run_gru(self.encoder, x, state, fused=self.fused)
+        reads, memory = self.pmm(features, state["memory"], trace)
+        if trace is not None:
+            trace.record("hidden", features)
+        y = self.latent_norm(features + self.read_projection(self.read_norm(reads)))
+        return y, {**encoder_state, "memory": memory}
+
+
+class GRUPMM(EncoderWithSlots):
     """A GRU encoder, then write to and read from the Predictive Memory Module.
 
     Args:
@@ -90,6 +171,7 @@ class GRUPMM(Memory):
     """
 
     initialisations = GATE_TIMESCALES
+    write_gate: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -103,36 +185,22 @@ class GRUPMM(Memory):
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
     ):
-        super().__init__(input_size, hidden_size)
-        self.encoder = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
-        self.pmm = PredictiveMemoryModule(
-            hidden_size,
-            num_slots=num_slots,
-            slot_size=slot_size,
-            num_read_heads=num_read_heads,
+        def make_slots() -> PredictiveMemoryModule:
+            return PredictiveMemoryModule(
+                hidden_size,
+                num_slots=num_slots,
+                slot_size=slot_size,
+                num_read_heads=num_read_heads,
+                write_gate=self.write_gate,
+                fused=fused,
+            )
+
+        super().__init__(
+            input_size,
+            make_slots,
+            read_size=num_read_heads * slot_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            gate_timescales=gate_timescales,
             fused=fused,
         )
-        self.fused = fused
-        self.read_norm = nn.LayerNorm(num_read_heads * slot_size)
-        self.read_projection = nn.Linear(num_read_heads * slot_size, hidden_size)
-        self.latent_norm = nn.LayerNorm(hidden_size)
-        if gate_timescales is not None:
-            spread_update_gates(self.encoder, gate_timescales)
-
-    def initial_state(self, batch_size: int) -> State:
-        """Return a zero encoder state and the learned initial memory."""
-        size, layers = self.encoder.hidden_size, self.encoder.num_layers
-        return {
-            "hidden": self.zeros(batch_size, size),
-            "lower": self.zeros(batch_size, layers - 1, size),
-            "memory": self.pmm.initial_memory.expand(batch_size, -1, -1),
-        }
-
-    def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
-        """Encode x [b t i], write, read, and return the latent [b t h]."""
-        features, encoder_state = run_gru(self.encoder, x, state, fused=self.fused)
-        reads, memory = self.pmm(features, state["memory"], trace)
-        if trace is not None:
-            trace.record("hidden", features)
-        y = self.latent_norm(features + self.read_projection(self.read_norm(reads)))
-        return y, {**encoder_state, "memory": memory}

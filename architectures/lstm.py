@@ -46,17 +46,11 @@ class LSTM(Memory):
         super().__init__(input_size, hidden_size)
         self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
         if gate_timescales is not None:
-            self._spread_forget_gates(gate_timescales)
-
-    def _spread_forget_gates(self, timescales: Timescales) -> None:
-        size = self.lstm.hidden_size
-        input_gate, forget_gate = slice(0, size), slice(size, 2 * size)
-        with torch.no_grad():
-            for layer in range(self.lstm.num_layers):
-                bias = getattr(self.lstm, f"bias_ih_l{layer}")
-                bias[forget_gate] = carry_gate_bias(size, timescales)
-                bias[input_gate] = -bias[forget_gate]
-                getattr(self.lstm, f"bias_hh_l{layer}")[: 2 * size] = 0.0
+            for layer in range(num_layers):
+                input_bias, hidden_bias = (
+                    getattr(self.lstm, f"bias_{source}_l{layer}") for source in ("ih", "hh")
+                )
+                spread_forget_gates(input_bias, hidden_bias, gate_timescales)
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""
@@ -86,3 +80,13 @@ class LSTM(Memory):
 def has_bfloat16() -> bool:
     """Return whether this processor can run oneDNN's kernels in bfloat16."""
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def spread_forget_gates(input_bias: Tensor, hidden_bias: Tensor, timescales: Timescales) -> None:
+    """Give the cells of a layer time constants spread over `timescales`, by the biases [4h] of i and f."""
+    size = len(input_bias) // 4
+    input_gate, forget_gate = slice(0, size), slice(size, 2 * size)
+    with torch.no_grad():
+        input_bias[forget_gate] = carry_gate_bias(size, timescales)
+        input_bias[input_gate] = -input_bias[forget_gate]
+        hidden_bias[: 2 * size] = 0.0

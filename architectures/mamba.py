@@ -19,14 +19,23 @@ A layer adds its mixer's output to its input. Deviations, both against the delay
   the answer is asked for, so z and C get learned biases that start at 1.
 With `mamba_ssm=True` the layers are those of mamba-ssm: its convolution has a bias, a norm stands in front of
 every mixer, and z and C have no biases.
+
+On a CUDA device the scan is mamba-ssm's kernel, where that package is installed and every row starts from the
+zero state, which the kernel takes for granted; otherwise it is `architectures.selective_scan`. `kernels` says
+which it has been.
 """
 
 import math
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from architectures.causal_convolution import causal_convolution
 from architectures.selective_scan import selective_scan, selective_scan_reference
 from membench.memory import Memory, State, Trace
 
@@ -76,6 +85,11 @@ class Mamba(Memory):
         )
         self.final_norm = nn.RMSNorm(hidden_size, eps=1e-5)
 
+    @property
+    def kernels(self) -> set[str]:
+        """What scans have been computed with so far: `pytorch`, `mamba_ssm`."""
+        return set().union(*(mixer.kernels for mixer in self.mixers))
+
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""
         per_layer = (batch_size, len(self.mixers), self.num_channels)
@@ -119,6 +133,7 @@ class Mixer(nn.Module):
         num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
         self.state_size = state_size
         self.selective_scan = selective_scan if fused else selective_scan_reference
+        self.kernels: set[str] = set()
         self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
         self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels, bias=mamba_ssm)
         self.x_proj = nn.Linear(num_channels, self.dt_rank + 2 * state_size, bias=False)
@@ -127,16 +142,14 @@ class Mixer(nn.Module):
         self.A_log = nn.Parameter(rates.log().repeat(num_channels, 1))
         self.D = nn.Parameter(torch.ones(num_channels))
         self.out_proj = nn.Linear(num_channels, hidden_size, bias=False)
-        self._initialise_step_sizes(*step_sizes)
+        self._initialise_step_sizes(step_sizes)
         self.gate_bias = None if mamba_ssm else nn.Parameter(torch.ones(num_channels))
         self.readout_bias = None if mamba_ssm else nn.Parameter(torch.ones(state_size))
 
-    def _initialise_step_sizes(self, smallest: float, largest: float) -> None:
+    def _initialise_step_sizes(self, step_sizes: tuple[float, float]) -> None:
         nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        log_steps = torch.empty(len(self.dt_proj.bias)).uniform_(math.log(smallest), math.log(largest))
-        step_sizes = log_steps.exp()
-        with torch.no_grad():  # the inverse of softplus
-            self.dt_proj.bias.copy_(step_sizes + torch.log(-torch.expm1(-step_sizes)))
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(step_size_bias(len(self.dt_proj.bias), step_sizes))
 
     def forward(self, u: Tensor, convolution: Tensor, ssm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mix u [b t h] over time.
@@ -150,24 +163,53 @@ class Mixer(nn.Module):
             The output [b t h] and the two states after the last step.
         """
         x, z = self.in_proj(u).chunk(2, dim=-1)
-        padded = torch.cat([convolution.mT, x.to(convolution.dtype)], dim=1)
-        x = F.silu(self._convolve(padded))
+        x, convolution = causal_convolution(self.conv1d, x, convolution)
+        x = F.silu(x)
         delta, B, C = self.x_proj(x).split([self.dt_rank, self.state_size, self.state_size], dim=-1)
         delta = F.softplus(self.dt_proj(delta))
         if self.gate_bias is not None:
             z, C = z + self.gate_bias, C + self.readout_bias
-        y, ssm = self.selective_scan(x, delta, -torch.exp(self.A_log), B, C, ssm)
+        y, ssm = self._scan(x, delta, -torch.exp(self.A_log), B, C, ssm)
         y = (y + self.D * x) * F.silu(z)
-        return self.out_proj(y), padded[:, x.shape[1] :].mT, ssm
+        return self.out_proj(y), convolution, ssm
 
-    def _convolve(self, padded: Tensor) -> Tensor:
-        """Return `conv1d` of padded [b t+conv_width-1 channel] as [b t channel].
+    def _scan(
+        self, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, ssm: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run the recurrence by whichever implementation fits; see `selective_scan`."""
+        if x.shape[1] > 1 and has_kernel(x.device) and not ssm.any():
+            self.kernels.add("mamba_ssm")
+            return scan_by_kernel(x, delta, A, B, C)
+        self.kernels.add("pytorch")
+        return self.selective_scan(x, delta, A, B, C, ssm)
 
-        A sum of shifted products: PyTorch's convolution by channel takes several times as long on a CPU.
-        """
-        taps = self.conv1d.weight.squeeze(1).unbind(1)
-        num_steps = padded.shape[1] - len(taps) + 1
-        y = padded[:, :num_steps] * taps[0]
-        for place, tap in enumerate(taps[1:], start=1):
-            y = torch.addcmul(y, padded[:, place : place + num_steps], tap)
-        return y if self.conv1d.bias is None else y + self.conv1d.bias
+
+@cache
+def has_kernel(device: torch.device) -> bool:
+    """Return whether mamba-ssm's kernel can run there: on CUDA, if the package imports."""
+    if device.type != "cuda":
+        return False
+    try:
+        import_kernel()
+    except (ImportError, AttributeError, RuntimeError):  # what it raises where CUDA or Triton is missing
+        return False
+    return True
+
+
+def import_kernel() -> Callable[..., Any]:
+    """Return mamba-ssm's `selective_scan_fn`, imported when it is asked for."""
+    return import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
+
+
+def scan_by_kernel(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `selective_scan` does from the zero state, by mamba-ssm's kernel, which has time last."""
+    u, delta, B, C = (x.mT.contiguous() for x in (u, delta.to(u.dtype), B.to(u.dtype), C.to(u.dtype)))
+    y, ssm = import_kernel()(u, delta, A.float(), B, C, return_last_state=True)
+    return y.mT, ssm
+
+
+def step_size_bias(num_channels: int, step_sizes: tuple[float, float]) -> Tensor:
+    """Draw biases [num_channels] whose softplus is log-uniform over the range `step_sizes`."""
+    smallest, largest = step_sizes
+    drawn = torch.empty(num_channels).uniform_(math.log(smallest), math.log(largest)).exp()
+    return drawn + torch.log(-torch.expm1(-drawn))

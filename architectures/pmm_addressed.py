@@ -29,7 +29,7 @@ as the GRU's does, lest a large observation drown what is read.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +69,7 @@ class AddressedPMM(Memory):
         fused: bool = True,
     ):
         super().__init__(input_size, hidden_size)
-        self.slot_size, self.fused = slot_size, fused
-        self.write_and_read = write_and_read if fused else write_and_read_reference
+        self.num_slots, self.slot_size, self.fused = num_slots, slot_size, fused
         if has_gru := controller == "gru":
             self.encoder = nn.GRU(input_size, hidden_size, batch_first=True)
             if gate_timescales is not None:
@@ -84,33 +83,44 @@ class AddressedPMM(Memory):
         self.query_norm = nn.RMSNorm(slot_size, eps=1.0, elementwise_affine=False)
         self.value = nn.Linear(input_size, slot_size, bias=False)
         self.gate = nn.Linear(input_size, 1)
-        self.addresses = nn.Parameter(nn.init.orthogonal_(torch.empty(num_slots, slot_size)))
-        with torch.no_grad():
-            self.addresses *= math.sqrt(slot_size)
+        self.addresses = self.make_addresses()
         self.temperature = nn.Parameter(torch.tensor(2.0))
         self.read_norm = nn.LayerNorm(slot_size)
         self.read_projection = nn.Linear(2 * slot_size, hidden_size)
         self.latent_norm = nn.LayerNorm(hidden_size)
 
+    def make_addresses(self) -> nn.Parameter:
+        """Return one address per slot [slot d], rows orthogonal."""
+        return nn.Parameter(orthogonal_rows(self.num_slots, self.slot_size))
+
     def initial_state(self, batch_size: int) -> State:
         """Return a zero controller state and empty slots."""
-        num_slots = len(self.addresses)
         return {
             "hidden": self.zeros(batch_size, self.output_size),
-            "content": self.zeros(batch_size, num_slots, self.slot_size),
+            "content": self.zeros(batch_size, self.num_slots, self.slot_size),
         }
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Encode x [b t i], write, read, and return the latent [b t h]."""
         features = self._encode(x, state["hidden"])
-        weights = self._attend(x, features)
         values = self.gate(x).sigmoid() * self.value(x)
-        contents, content = self.write_and_read(weights, values, weights, state["content"])
+        found = self.access(self._queries(x, features), values, state["content"])
         if trace is not None:
-            self._record(trace, features, weights, values, state["content"])
-        reads = torch.cat([weights @ self.addresses, self.read_norm(contents)], dim=-1)
+            self._record(trace, features, found.over(self.num_slots), values, state["content"])
+        reads = torch.cat([found.addresses, self.read_norm(found.contents)], dim=-1)
         y = self.latent_norm(features + self.read_projection(reads))
-        return y, {"hidden": features[:, -1], "content": content}
+        return y, {"hidden": features[:, -1], "content": found.content}
+
+    def access(self, queries: Tensor, values: Tensor, content: Tensor) -> "Access":
+        """Write the values [b t d] under the queries [b t d] and read under the same."""
+        weights = self.weights_of(queries @ self.addresses.T)
+        run = write_and_read if self.fused else write_and_read_reference
+        contents, content = run(weights, values, weights, content)
+        return Access(weights @ self.addresses, contents, content, weights)
+
+    def weights_of(self, scores: Tensor) -> Tensor:
+        """Return the weights that scores, products of queries and addresses, stand for."""
+        return torch.softmax(self.temperature * scores / math.sqrt(self.slot_size), dim=-1)
 
     def _encode(self, x: Tensor, hidden: Tensor) -> Tensor:
         if isinstance(self.encoder, nn.GRU):
@@ -118,13 +128,12 @@ class AddressedPMM(Memory):
             return run_gru(self.encoder, x, state, fused=self.fused)[0]
         return torch.tanh(self.encoder(x))
 
-    def _attend(self, x: Tensor, features: Tensor) -> Tensor:
-        """Return the weights [b t slot] with which every step both writes and reads."""
+    def _queries(self, x: Tensor, features: Tensor) -> Tensor:
+        """Return the normalised queries [b t d]."""
         queries = self.query(x)
         if self.query_from_encoder is not None:
             queries = queries + self.query_from_encoder(features)
-        scores = self.query_norm(queries) @ self.addresses.T
-        return torch.softmax(self.temperature * scores / math.sqrt(self.slot_size), dim=-1)
+        return self.query_norm(queries)
 
     def _record(
         self, trace: Trace, features: Tensor, weights: Tensor, values: Tensor, content: Tensor
@@ -134,3 +143,30 @@ class AddressedPMM(Memory):
         trace.record("attention.write", weights.unsqueeze(2))
         trace.record("attention.read", weights.unsqueeze(2))
         trace.record("memory", content.unsqueeze(1) + written.cumsum(1))
+
+
+class Access(NamedTuple):
+    """What was read, how, and what is left in memory."""
+
+    addresses: Tensor
+    """[b t d], the address half of what was read."""
+    contents: Tensor
+    """[b t d], the content half."""
+    content: Tensor
+    """[b slot d], after the last step."""
+    weights: Tensor
+    """[b t slot], with which every step both wrote and read; of some slots only where `slots` says which."""
+    slots: Tensor | None = None
+    """[b t k], the slots that the weights [b t k] belong to."""
+
+    def over(self, num_slots: int) -> Tensor:
+        """Return the weights [b t slot] over all slots."""
+        if self.slots is None:
+            return self.weights
+        nothing = self.weights.new_zeros(*self.weights.shape[:2], num_slots)
+        return nothing.scatter(2, self.slots, self.weights)
+
+
+def orthogonal_rows(num_rows: int, size: int) -> Tensor:
+    """Draw orthogonal rows [row size] whose features are of size 1."""
+    return nn.init.orthogonal_(torch.empty(num_rows, size)) * math.sqrt(size)

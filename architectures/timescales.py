@@ -20,14 +20,22 @@ GATE_TIMESCALES = ({"gate_timescales": (2.0, 1000.0)}, {"gate_timescales": (10.0
 """What `membench tune` chooses from."""
 
 
+def log_uniform(num_units: int, timescales: Timescales, option: str = "timescales") -> Tensor:
+    """Draw time constants [num_units] log-uniformly.
+
+    Raises:
+        ValueError: for a range that is not one, by the name of the `option` that it was given as.
+    """
+    shortest, longest = timescales
+    if not 1 < shortest <= longest < math.inf:
+        raise ValueError(f"{option} {timescales}: must be two numbers, 1 < shortest <= longest")
+    return torch.empty(num_units).uniform_(math.log(shortest), math.log(longest)).exp()
+
+
 def carry_gate_bias(num_units: int, timescales: Timescales) -> Tensor:
     """Draw a carry gate's bias [num_units] with time constants log-uniform over `timescales`.
 
     Raises:
         ValueError: for a range that is not one.
     """
-    shortest, longest = timescales
-    if not 1 < shortest <= longest < math.inf:
-        raise ValueError(f"gate_timescales {timescales}: must be two numbers, 1 < shortest <= longest")
-    log_timescales = torch.empty(num_units).uniform_(math.log(shortest), math.log(longest))
-    return torch.log(log_timescales.exp() - 1)
+    return torch.log(log_uniform(num_units, timescales, "gate_timescales") - 1)

@@ -58,9 +58,15 @@ class Transformer(Memory):
         self.context_length, self.num_heads = context_length, num_heads
         self.embedding = nn.Linear(input_size, hidden_size, bias=False)
         self.blocks = nn.ModuleList(
-            Block(hidden_size, num_heads, feedforward_size or 4 * hidden_size) for _ in range(num_layers)
+            self.make_block(hidden_size, num_heads, feedforward_size or 4 * hidden_size)
+            for _ in range(num_layers)
         )
         self.final_norm = nn.LayerNorm(hidden_size)
+
+    @staticmethod
+    def make_block(hidden_size: int, num_heads: int, feedforward_size: int) -> "Block":
+        """Return one layer; what a variant of the transformer replaces."""
+        return Block(hidden_size, num_heads, feedforward_size)
 
     def initial_state(self, batch_size: int) -> State:
         """Return an empty cache."""
@@ -158,8 +164,17 @@ class Block(nn.Module):
         )
         if trace is not None:
             trace.record("attention.read", attention_weights(queries, keys, window.mask).transpose(1, 2))
-        x = x + self.attention_output(read.transpose(1, 2).flatten(2))
-        return x + self.contract(F.gelu(self.expand(self.feedforward_norm(x)))), cache
+        x = self.after_attention(x, self.attention_output(read.transpose(1, 2).flatten(2)))
+        expanded = F.gelu(self.expand(self.feedforward_norm(x)))
+        return self.after_feedforward(x, self.contract(expanded)), cache
+
+    def after_attention(self, x: Tensor, update: Tensor) -> Tensor:
+        """Return what goes on from x [b t h] and what attention makes of it."""
+        return x + update
+
+    def after_feedforward(self, x: Tensor, update: Tensor) -> Tensor:
+        """Return what goes on from x [b t h] and what the feed-forward part makes of it."""
+        return x + update
 
 
 def write(cache: Tensor, new: Tensor, positions: Tensor, *, in_place: bool) -> Tensor:

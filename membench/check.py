@@ -9,7 +9,21 @@ from membench.config import Settings
 from membench.laws import HARNESS_LAWS, LAWS, STEPS, Build, Law, LawBroken
 from membench.memory import Memory
 
-TEST_SIZES = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_slots": 8, "slot_size": 6}
+TEST_SIZES = {
+    "hidden_size": 16,
+    "num_layers": 2,
+    "num_heads": 2,
+    "num_slots": 16,
+    "slot_size": 6,
+    "num_active_slots": 2,
+    "num_short_slots": 4,
+    "short_slot_size": 4,
+    "num_long_slots": 8,
+    "long_slot_size": 6,
+    "memory_size": 6,
+    "num_calibrations": 8,
+    "trace_size": 6,
+}
 """Options that an architecture is examined with where it has them; a law holds at any size."""
 
 INPUT_SIZE = 5

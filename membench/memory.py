@@ -71,6 +71,9 @@ class Memory(nn.Module, ABC):
     initialisations: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     """Options among which `membench tune` may choose: alternatives of the memory's own initialisation."""
 
+    settings: ClassVar[dict[str, Any]] = {}
+    """Settings that its runs start from, as fields of `RunConfig`, where it makes sense with these alone."""
+
     input_size: int
     output_size: int
 
@@ -99,6 +102,11 @@ class Memory(nn.Module, ABC):
         """
         y, state = self.forward(x.unsqueeze(1), state)
         return y.squeeze(1), state
+
+    @property
+    def kernels(self) -> set[str]:
+        """What its calls have been computed with so far: other libraries' names where it may choose them."""
+        return {"pytorch"}
 
     def zeros(self, *shape: int) -> Tensor:
         """Return zeros of this shape on the device and in the type of the parameters."""

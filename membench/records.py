@@ -102,6 +102,8 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Trainable parameters per part, and their `total`."""
     state_bytes: int | None = None
     """Size of the state that one environment carries."""
+    kernels: list[str] = []
+    """What the memory was computed with: `pytorch`, or another library where it may choose one."""
     flops_per_step: float | None = None
     """Floating-point operations of the memory's matrix products per step, forward, over a whole episode; of a
     ladder, at its first rung."""

@@ -28,7 +28,7 @@ from msgspec import Meta, Struct
 from membench.catalogue import check_architecture_name
 from membench.config import PositiveInt, RunConfig, Settings, build_config, check_finite, explain, merge
 from membench.errors import InputError, unknown_name
-from membench.tuning import tuned_settings
+from membench.tuning import own_settings
 
 
 class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,7 +146,7 @@ def plan_runs(
         for seed, architecture in itertools.product(range(num_seeds or profile.seeds), in_cell):
             config = build_config(
                 merge(
-                    tuned_settings(architecture),
+                    own_settings(architecture),
                     suite.settings_for(architecture),
                     profile.settings_for(architecture),
                     cell_settings,

@@ -110,6 +110,7 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
         peak_memory_bytes=peak_memory_bytes(config.device),
         parameters=describe.count_parameters(agent),
         state_bytes=describe.state_bytes(agent.memory),
+        kernels=sorted(agent.memory.kernels),
         flops_per_step=describe.flops_per_step(
             deepcopy(agent.memory), make_task(config.task).max_episode_steps
         ),

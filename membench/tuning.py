@@ -58,10 +58,10 @@ def tuned_outcomes() -> dict[str, Tuned]:
     return msgspec.json.decode((files("architectures") / "tuned.json").read_bytes(), type=dict[str, Tuned])
 
 
-def tuned_settings(architecture: str) -> Settings:
-    """Return the settings that were found for `architecture`; none if it was never tuned."""
+def own_settings(architecture: str) -> Settings:
+    """Return the settings that runs of `architecture` start from: its class's, and those that were found."""
     outcome = tuned_outcomes().get(architecture)
-    return outcome.settings if outcome else {}
+    return merge(load_architecture(architecture).settings, outcome.settings if outcome else {})
 
 
 def trial_settings(architecture: str) -> list[Settings]:
@@ -80,6 +80,7 @@ def tuning_configs(architecture: str) -> list[list[RunConfig]]:
     from membench.sizing import match_parameters  # loads PyTorch
 
     fixed = merge(
+        load_architecture(architecture).settings,
         {"architecture": architecture, "total_timesteps": TOTAL_TIMESTEPS},
         nest("task.horizon", HORIZON),
         nest("evaluation.num_final_episodes", 128),

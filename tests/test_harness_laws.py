@@ -226,7 +226,7 @@ def test_the_document_s_snippets_work():
 
     before = {name: leaf.clone() for name, leaf in state.items()}
     weights = agent.get_attention_weights(obs, state)
-    assert weights.shape == (4, 8)
+    assert weights.shape == (4, TEST_SIZES["num_slots"])
     torch.testing.assert_close(weights.sum(1), torch.ones(4))
     assert all(torch.equal(leaf, before[name]) for name, leaf in state.items())
 

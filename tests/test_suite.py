@@ -5,7 +5,7 @@ import pytest
 from membench.errors import InputError
 from membench.execute import check_runnable
 from membench.suite import list_presets, list_suites, load_preset, load_suite, plan_runs
-from membench.tuning import tuned_settings
+from membench.tuning import own_settings
 
 SUITE = """
 question = "Does it work?"
@@ -50,7 +50,7 @@ def test_runs_are_cells_times_seeds_times_architectures(suite_file):
         for architecture in ("gru", "lstm")
     ]
     assert [c.total_timesteps for c in configs[::4]] == [100, 200]
-    tuned = [tuned_settings(name)["memory"] for name in ("gru", "lstm")]
+    tuned = [own_settings(name)["memory"] for name in ("gru", "lstm")]
     assert configs[0].memory == tuned[0] | {"hidden_size": 16, "num_layers": 1}
     assert configs[1].memory == tuned[1]
     assert {c.ppo.num_envs for c in configs} == {4}

@@ -97,12 +97,12 @@ class Given:
         """Return the configuration of a single agent; `flags` win over the preset, overrides over both."""
         from membench.config import build_config, merge
         from membench.sizing import match_parameters
-        from membench.tuning import tuned_settings
+        from membench.tuning import own_settings
 
         preset = self.load_preset()
         config = build_config(
             merge(
-                tuned_settings(architecture),
+                own_settings(architecture),
                 preset.settings_for(architecture) if preset else {},
                 {"architecture": architecture},
                 flags,

@@ -1,0 +1,179 @@
+"""DNC: the Differentiable Neural Computer, which allocates free slots and remembers their order.
+
+Source: Graves et al. 2016, Nature 538, "Methods". Glossary: M memory, w^w write weights, w^r read weights
+(one row per head), u usage, a allocation, L links, p precedence, c content weights, pi read modes; interface:
+keys k, strengths beta, erase e, value v, free gates f, allocation gate g^a, write gate g^w.
+
+    u_t = (u + w^w - u * w^w) * prod over heads (1 - f w^r)        with the last step's weights
+    a_t[phi_j] = (1 - u_t[phi_j]) prod over i < j of u_t[phi_i]    with phi the slots by rising usage
+    w^w_t = g^w (g^a a_t + (1 - g^a) c(M_{t-1}, k^w, beta^w))
+    M_t = M_{t-1} * (1 - w^w_t e^T) + w^w_t v^T
+    L_t[i j] = (1 - w^w[i] - w^w[j]) L_{t-1}[i j] + w^w[i] p_{t-1}[j],   L_t[i i] = 0
+    p_t = (1 - sum w^w_t) p_{t-1} + w^w_t
+    w^r_t = pi_1 L_t^T w^r_{t-1} + pi_2 c(M_t, k^r, beta^r) + pi_3 L_t w^r_{t-1}
+    r_t = w^r_t M_t;   y_t = O [h_t, r_t],   h_t = LSTM([x_t, r_{t-1}])
+
+beta = 1 + softplus, gates and e sigmoids, pi a softmax of linear maps of h. Everything starts at zero.
+Deviations, all against gradients that are not finite: lengths in the cosine of c are sqrt(|u|^2 + 1e-6),
+and usage is 1e-6 + (1 - 1e-6) u where slots are allocated. The controller's cells have spread time
+constants (`architectures.timescales`). The cost of a step grows with the square of the number of slots.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from architectures.ntm import ControlledMemory, content_weights
+from architectures.timescales import GATE_TIMESCALES, Timescales
+from membench.memory import State, Trace
+
+SMALLEST_USAGE = 1e-6
+
+
+class Interface(NamedTuple):
+    """What the controller asks of the memory in one step."""
+
+    read_keys: Tensor
+    """[b head d]."""
+    read_strengths: Tensor
+    """[b head 1]."""
+    write_key: Tensor
+    """[b 1 d]."""
+    write_strength: Tensor
+    """[b 1 1]."""
+    erase: Tensor
+    """[b d]."""
+    value: Tensor
+    """[b d]."""
+    free_gates: Tensor
+    """[b head 1]."""
+    allocation_gate: Tensor
+    """[b 1]."""
+    write_gate: Tensor
+    """[b 1]."""
+    read_modes: Tensor
+    """[b head 3]: backward, content, forward."""
+
+
+class DNC(ControlledMemory):
+    """A Differentiable Neural Computer.
+
+    Args:
+        input_size: features per observation.
+        hidden_size: units of the controller; also the output size.
+        num_slots, slot_size: shape of the memory.
+        num_read_heads: heads that read.
+        gate_timescales: range of the controller cells' initial time constants in steps; None keeps PyTorch's
+            biases.
+
+    State: `hidden`, `cell`, `reads`, and under `memory` `slots` [b slot d], `read` [b head slot], `write`,
+    `usage` and `precedence` [b slot], `links` [b slot slot].
+    """
+
+    initialisations = GATE_TIMESCALES
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: int = 128,
+        num_slots: int = 32,
+        slot_size: int = 32,
+        num_read_heads: int = 1,
+        gate_timescales: Timescales | None = (2.0, 1000.0),
+    ):
+        self.num_slots, self.slot_size, self.num_read_heads = num_slots, slot_size, num_read_heads
+        super().__init__(
+            input_size,
+            hidden_size=hidden_size,
+            read_size=num_read_heads * slot_size,
+            interface_size=num_read_heads * (slot_size + 5) + 3 * slot_size + 3,
+            gate_timescales=gate_timescales,
+        )
+
+    def initial_memory_state(self, batch_size: int) -> State:
+        """Return zeros."""
+        slots = (batch_size, self.num_slots)
+        return {
+            "slots": self.zeros(*slots, self.slot_size),
+            "read": self.zeros(batch_size, self.num_read_heads, self.num_slots),
+            "write": self.zeros(*slots),
+            "usage": self.zeros(*slots),
+            "precedence": self.zeros(*slots),
+            "links": self.zeros(*slots, self.num_slots),
+        }
+
+    def access(self, interface: Tensor, memory: State) -> tuple[Tensor, State]:
+        """Write and read as the interface [b n] says."""
+        return access(self._parse(interface), memory)
+
+    def _parse(self, interface: Tensor) -> Interface:
+        heads, size = self.num_read_heads, self.slot_size
+        sizes = [heads * size, heads, heads, 3 * heads, size, size, size, 1, 1, 1]
+        keys, strengths, free, modes, write_key, erase, value, strength, allocate, write = interface.split(
+            sizes, dim=-1
+        )
+        return Interface(
+            read_keys=keys.unflatten(-1, (heads, size)),
+            read_strengths=1 + F.softplus(strengths).unsqueeze(-1),
+            write_key=write_key.unsqueeze(1),
+            write_strength=1 + F.softplus(strength).unsqueeze(1),
+            erase=erase.sigmoid(),
+            value=value,
+            free_gates=free.sigmoid().unsqueeze(-1),
+            allocation_gate=allocate.sigmoid(),
+            write_gate=write.sigmoid(),
+            read_modes=modes.unflatten(-1, (heads, 3)).softmax(-1),
+        )
+
+    def record(self, trace: Trace, memories: list[State]) -> None:
+        """Record the heads' weights and the slots."""
+        trace.record("attention.read", torch.stack([memory["read"] for memory in memories], dim=1))
+        trace.record("attention.write", torch.stack([memory["write"] for memory in memories], 1).unsqueeze(2))
+        trace.record("memory", torch.stack([memory["slots"] for memory in memories], dim=1))
+
+
+def access(interface: Interface, memory: State) -> tuple[Tensor, State]:
+    """Write, link and read once; return what was read [b head*d] and the memory after it."""
+    usage = update_usage(memory, interface.free_gates)
+    by_content = content_weights(memory["slots"], interface.write_key, interface.write_strength).squeeze(1)
+    allocated = interface.allocation_gate * allocate(usage)
+    write = interface.write_gate * (allocated + (1 - interface.allocation_gate) * by_content)
+    column = write.unsqueeze(-1)
+    slots = memory["slots"] * (1 - column * interface.erase.unsqueeze(1))
+    slots = slots + column * interface.value.unsqueeze(1)
+    links = update_links(memory["links"], write, memory["precedence"])
+    precedence = (1 - write.sum(-1, keepdim=True)) * memory["precedence"] + write
+    read = read_weights(interface, slots, links, memory["read"])
+    after = {"slots": slots, "read": read, "write": write, "usage": usage, "precedence": precedence}
+    return (read @ slots).flatten(1), {**after, "links": links}
+
+
+def update_usage(memory: State, free_gates: Tensor) -> Tensor:
+    """Return the usage [b slot]: what was written last is used, what was read and freed is not."""
+    usage, write = memory["usage"], memory["write"]
+    return (usage + write - usage * write) * (1 - free_gates * memory["read"]).prod(1)
+
+
+def allocate(usage: Tensor) -> Tensor:
+    """Return the allocation weights [b slot], which sum to 1 where there is a free slot."""
+    rising, order = (SMALLEST_USAGE + (1 - SMALLEST_USAGE) * usage).sort(dim=-1, stable=True)
+    used_before = torch.cat([torch.ones_like(rising[:, :1]), rising[:, :-1].cumprod(-1)], dim=-1)
+    return torch.zeros_like(usage).scatter(-1, order, (1 - rising) * used_before)
+
+
+def update_links(links: Tensor, write: Tensor, precedence: Tensor) -> Tensor:
+    """Return the links [b slot slot]: how much slot i was written right after slot j."""
+    row, column = write.unsqueeze(1), write.unsqueeze(2)
+    links = (1 - column - row) * links + column * precedence.unsqueeze(1)
+    diagonal = torch.eye(links.shape[-1], dtype=torch.bool, device=links.device)
+    return links.masked_fill(diagonal, 0)
+
+
+def read_weights(interface: Interface, slots: Tensor, links: Tensor, before: Tensor) -> Tensor:
+    """Return the read weights [b head slot], from those of the step before."""
+    backward, by_content, forward = interface.read_modes.split(1, dim=-1)
+    found = content_weights(slots, interface.read_keys, interface.read_strengths)
+    return backward * (before @ links) + by_content * found + forward * (before @ links.mT)
