@@ -1,15 +1,14 @@
-"""Each memory against an independent implementation, or a naive loop written from its equations."""
+"""Each memory against a naive loop written from its equations."""
 
 import math
 
 import pytest
 import torch
-from mambapy.mamba import MambaBlock, MambaConfig
 
 from architectures.gru import GRU
 from architectures.gru_pmm import GRUPMM, PredictiveMemoryModule
 from architectures.lstm import LSTM
-from architectures.mamba import Mamba, Mixer
+from architectures.mamba import Mamba
 from architectures.pmm_addressed import AddressedPMM
 from architectures.selective_scan import selective_scan, selective_scan_reference
 from architectures.transformer import Transformer
@@ -159,50 +158,6 @@ def test_transformer_refuses_an_episode_that_outgrows_its_cache():
     memory = Transformer(INPUTS, hidden_size=8, num_heads=2, context_length=5)
     with pytest.raises(ValueError, match="context_length 5: too short for an episode of 6 steps"):
         run(memory, torch.randn(1, 6, INPUTS))
-
-
-def mambapy_block(mixer, hidden_size, state_size):
-    config = MambaConfig(d_model=hidden_size, n_layers=1, d_state=state_size, pscan=False)
-    block = MambaBlock(config)
-    block.load_state_dict(mixer.state_dict())  # the names and shapes are mamba-ssm's, in both
-    return block
-
-
-@pytest.mark.parametrize("num_steps", [1, 7, 40])
-def test_mamba_agrees_with_mambapy(num_steps):
-    mixer = Mixer(32, 8, 2, 4, (0.001, 0.1), mamba_ssm=True)
-    reference = mambapy_block(mixer, 32, 8)
-    x = torch.randn(ROWS, num_steps, 32, requires_grad=True)
-    y, _, _ = mixer(x, torch.zeros(ROWS, 64, 3), torch.zeros(ROWS, 64, 8))
-    expected = reference(x)
-    torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
-    weights = torch.randn_like(y)
-    gradients, expected_gradients = (
-        torch.autograd.grad((output * weights).sum(), [x, *module.parameters()])
-        for output, module in ((y, mixer), (expected, reference))
-    )
-    for (name, _), one, other in zip(
-        [("x", x), *mixer.named_parameters()], gradients, expected_gradients, strict=True
-    ):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: name + text)
-
-
-def test_mamba_shapes_are_those_of_mamba_ssm():
-    shapes = {
-        name: tuple(p.shape)
-        for name, p in Mixer(32, 8, 2, 4, (0.001, 0.1), mamba_ssm=True).named_parameters()
-    }
-    assert shapes == {
-        "A_log": (64, 8),
-        "D": (64,),
-        "in_proj.weight": (128, 32),
-        "conv1d.weight": (64, 1, 4),
-        "conv1d.bias": (64,),
-        "x_proj.weight": (18, 64),
-        "dt_proj.weight": (64, 2),
-        "dt_proj.bias": (64,),
-        "out_proj.weight": (32, 64),
-    }
 
 
 def test_mamba_s_initial_step_sizes_lie_in_their_range():
