@@ -1,6 +1,7 @@
 """Equal parameters: the width at which an agent has as many of them as another."""
 
 import math
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 import msgspec
@@ -21,7 +22,10 @@ WIDEST = 2**14
 
 
 def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
-    """Return `config` with the `hidden_size` that brings memory and heads nearest to `num_parameters`.
+    """Return `config` with the sizes that bring memory and heads nearest to `num_parameters`.
+
+    That is the `hidden_size`; where its steps are too coarse and the memory has one, the `feedforward_size`
+    too.
 
     Raises:
         InputError: for a memory without the option `hidden_size`, or if no width comes within 5 %.
@@ -35,38 +39,52 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
     settings = to_settings(config)
     decisive = {name: settings[name] for name in ("architecture", "memory", "agent", "task")}
     settings = merge(decisive, nest("task.horizon", 1))  # no parameter depends on the horizon
-    width = _width(msgspec.json.encode(settings, order="sorted"), num_parameters)
-    return msgspec.structs.replace(
-        config, memory=config.memory | {"hidden_size": width}, matched_parameters=num_parameters
-    )
+    sizes = _sizes(msgspec.json.encode(settings, order="sorted"), num_parameters)
+    return msgspec.structs.replace(config, memory=config.memory | sizes, matched_parameters=num_parameters)
 
 
 @lru_cache
-def _width(settings: bytes, num_parameters: int) -> int:
+def _sizes(settings: bytes, num_parameters: int) -> dict[str, int]:
+    """Return the options that bring an agent of these settings nearest to `num_parameters`."""
     config = build_config(msgspec.json.decode(settings))
 
     @cache
-    def count(width: int) -> float:
-        memory = config.memory | {"hidden_size": width}
+    def count(hidden_size: int, **sizes: int) -> float:
+        memory = config.memory | {"hidden_size": hidden_size} | sizes
         try:
             return num_parameters_of(msgspec.structs.replace(config, memory=memory))
         except InputError:  # a width that this memory refuses
             return -math.inf
 
+    def error(width: int) -> float:
+        return abs(count(width) - num_parameters)
+
     high = 2 * max(WIDTH_STEPS)  # parameters grow with width: twice as wide, until there are enough of them
     while count(high) < num_parameters and high < WIDEST:
         high *= 2
     nearest = 0
-    for step in WIDTH_STEPS:
-        nearest = min(range(high // 2, high + 1, step), key=lambda width: abs(count(width) - num_parameters))
-        if abs(count(nearest) - num_parameters) <= TOLERANCE * num_parameters:
-            return nearest
-        if high == WIDEST:
-            break
+    for step in WIDTH_STEPS if high < WIDEST else WIDTH_STEPS[:1]:
+        nearest = min(range(high // 2, high + 1, step), key=error)
+        if error(nearest) <= TOLERANCE * num_parameters:
+            return {"hidden_size": nearest}
+    if "feedforward_size" in memory_options(config.architecture).keys() - config.memory.keys():
+        sizes = _with_feedforward_size(nearest, num_parameters, count)
+        if sizes and abs(count(**sizes) - num_parameters) <= TOLERANCE * num_parameters:
+            return sizes
     raise InputError(
         f"--match-parameters {num_parameters}: no width of {config.architecture!r} comes within 5 %; the "
         f"nearest, {nearest}, has {count(nearest):,.0f}"
     )
+
+
+def _with_feedforward_size(nearest: int, num_parameters: int, count: Callable[..., float]) -> dict[str, int]:
+    """Return the widest `hidden_size` with fewer parameters, and a feed-forward part that makes up for it."""
+    fewer = (width for width in range(nearest, 0, -1) if 0 < count(width) <= num_parameters)
+    if (width := next(fewer, None)) is None:
+        return {}
+    narrow = count(width, feedforward_size=1)
+    per_unit = count(width, feedforward_size=2) - narrow
+    return {"hidden_size": width, "feedforward_size": 1 + round((num_parameters - narrow) / per_unit)}
 
 
 def num_parameters_of(config: RunConfig) -> int:

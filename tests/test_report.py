@@ -14,6 +14,7 @@ from membench.errors import InputError
 from membench.records import CurvePoint, Rung, RunRecord, Status, to_frame
 from membench.report import ReportHeading, headline_table, write_report
 from membench.report.capacity import capacity_figure
+from membench.report.figures import figures_for
 from membench.report.frame import tidy
 from membench.report.looks import looks
 
@@ -416,3 +417,55 @@ def test_runs_called_solved_that_do_not_hold_up_are_counted(tmp_path):
     )
     assert "Of the 3 runs called solved, 1 fell below their mark" in content
     assert "training, and 2 with actions drawn" in content
+
+
+MANY = [*FIVE, "rnn", "lru", "ntm", "none", "oracle"]
+
+
+def revealing(record):
+    """The record of a run whose task shows the cue at the query."""
+    task = msgspec.structs.replace(record.config.task, reveal_cue=True)
+    return msgspec.structs.replace(record, config=msgspec.structs.replace(record.config, task=task))
+
+
+def many_memories():
+    records = [make_record(name, 5, seed) for name in MANY[:-1] for seed in range(3)]
+    return [*records, *(revealing(make_record("oracle", 5, seed)) for seed in range(3))]
+
+
+def test_the_oracle_stands_beside_the_memories_whose_ceiling_it_is():
+    table = headline_table(to_frame(many_memories())).set_index("Memory")
+    assert table.loc["oracle (sees cue)", "Horizon 5"] == table.loc["GRU", "Horizon 5"] == "1.00 (3/3)"
+
+
+@pytest.mark.parametrize(("names", "is_many"), [(MANY[:8], False), (MANY, True)])
+def test_more_memories_than_colours_get_a_row_each(names, is_many):
+    frame = tidy(to_frame([record for record in many_memories() if record.architecture in names]))
+    figure = figures_for(frame)["steps_to_solved"](frame)
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert (rows[:2] == ["GRU", "GRU+PMM"] and len(rows) == len(names)) == is_many
+    curves = figures_for(frame)["learning_curves"](frame)
+    assert (len(curves.axes) == len(names)) == is_many
+
+
+def test_in_rows_every_seed_is_seen_and_none_hides_another():
+    records = [make_record(name, 5, 0, steps=4_000) for name in MANY[1:]]
+    records += [make_record("gru", 5, seed, steps=4_000 + 2_000 * (seed == 2)) for seed in range(3)]
+    records += [make_record("gru", 5, 3, status="unsolved", success=0.5, steps=8_000)]
+    frame = tidy(to_frame(records))
+    (axes,) = figures_for(frame)["steps_to_solved"](frame).axes
+    points = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+    seen = {tuple(np.round(point, 6)) for line in points for point in line if np.isfinite(point).all()}
+    in_first_row = sorted(x for x, y in seen if abs(y) < 0.5)
+    assert in_first_row == [4_000, 4_000, 6_000, 8_000]
+    strokes = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
+    assert strokes[0] == 6_000  # of 4,000, 4,000, 6,000 and more than 8,000 the later of the middle two
+
+
+def test_in_rows_five_seeds_have_an_interval():
+    records = [make_record(name, 5, 0) for name in MANY[1:]]
+    records += [make_record("gru", 5, seed, success=0.5 + 0.1 * seed, status="unsolved") for seed in range(5)]
+    frame = tidy(to_frame(records))
+    (axes,) = figures_for(frame)["success"](frame).axes
+    (interval,) = [segments for lines in axes.collections for segments in lines.get_segments()]
+    assert interval[0][0] < 0.7 < interval[1][0] and interval[0][1] == 0

@@ -12,13 +12,25 @@ from membench.sizing import match_parameters, num_parameters_of
 from membench.suite import load_preset, load_suite, plan_runs
 
 
-@pytest.mark.parametrize("num_parameters", [75_000, 225_000, 600_000])
+@pytest.mark.parametrize("num_parameters", [50_000, 225_000, 600_000, 5_000_000])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_memory_comes_within_five_per_cent(architecture, num_parameters):
     config = match_parameters(build_config({"architecture": architecture}), num_parameters)
+    assert num_parameters_of(config) == pytest.approx(num_parameters, rel=0.05)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_parameters_are_counted_without_building_them(architecture):
+    config = match_parameters(build_config({"architecture": architecture}), 75_000)
     agent = build_agent(config, make_task(config.task))
-    assert count_parameters(agent)["total"] == pytest.approx(num_parameters, rel=0.05)
     assert num_parameters_of(config) == count_parameters(agent)["total"]
+
+
+def test_where_widths_are_too_coarse_the_feedforward_part_makes_up_for_it():
+    config = build_config({"architecture": "gtrxl"})
+    assert match_parameters(config, 50_000).memory.keys() == {"hidden_size", "feedforward_size"}
+    fixed = build_config({"architecture": "gtrxl", "memory": {"feedforward_size": 64, "num_heads": 8}})
+    assert match_parameters(fixed, 225_000).memory["feedforward_size"] == 64
 
 
 def test_nothing_but_the_width_is_changed():

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--architectures", metavar="A,B,...", help="Measure these.  [default: all built-in ones]")
+@click.option(
+    "--architectures", metavar="A,B,...", help="Measure these.  [default: those of the suite horizons]"
+)
 @click.option(
     "--horizons",
     default="16,64,256,1024",
@@ -126,15 +128,15 @@ def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfi
     Raises:
         InputError: for an unknown memory, or a setting that the horizons decide.
     """
-    from architectures import ARCHITECTURES
     from membench.catalogue import check_architecture_name, memory_options
+    from membench.suite import load_suite
     from membench.tuning import NUM_PARAMETERS
 
     overrides = given.overrides()
     for part, field in (("task", "horizon"), ("ppo", "num_envs")):
         if field in overrides.get(part, {}):
             raise InputError(f"--set {part}.{field}: follows from --horizons and --steps-per-iteration here")
-    names = architectures.split(",") if architectures else list(ARCHITECTURES)
+    names = architectures.split(",") if architectures else load_suite("horizons").architectures
     for name in names:
         check_architecture_name(name)
     matched = replace(given, num_parameters=NUM_PARAMETERS) if given.states_no_size() else given

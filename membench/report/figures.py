@@ -35,6 +35,12 @@ from membench.report.panels import (
     note,
     say_nothing_here,
 )
+from membench.report.rows import (
+    are_many,
+    learning_curves_grid,
+    steps_to_solved_rows_figure,
+    success_rows_figure,
+)
 
 CURVES_PER_ROW = 3
 
@@ -218,6 +224,9 @@ def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
         return {"frontier": frontier_figure, "cost": cost_figure}
     if varies_in_what_is_shown(frame):
         by_cell: dict[str, Draw] = {"capacity": capacity_figure}
+    elif are_many(frame):
+        by_cell = {"success": success_rows_figure, "steps_to_solved": steps_to_solved_rows_figure}
     else:
         by_cell = {"success": success_figure, "steps_to_solved": steps_to_solved_figure}
-    return by_cell | {"learning_curves": learning_curves_figure, "cost": cost_figure}
+    learning_curves = learning_curves_grid if are_many(frame) else learning_curves_figure
+    return by_cell | {"learning_curves": learning_curves, "cost": cost_figure}

@@ -57,7 +57,11 @@ memory has several."""
 
 
 SIZES = ("num_slots", "hidden_size")
-"""Those of `CELL_COLUMNS` that belong to a memory and not to its task."""
+"""Those of `CELL_COLUMNS` that are sizes of a memory."""
+
+OF_MEMORY = (*SIZES, "reveal_cue")
+"""Those that tell cells apart only where one memory has several: sizes are a memory's own, and seeing the cue
+again is what makes the oracle one."""
 
 
 class Cell(NamedTuple):
@@ -106,12 +110,14 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def varying_columns(frame: pd.DataFrame) -> list[str]:
-    """Return which of `CELL_COLUMNS` tell cells apart; sizes that only differ between memories do not."""
+    """Return which of `CELL_COLUMNS` tell cells apart; what belongs to a memory must differ within one."""
     by_memory = [runs for _, runs in frame.groupby("architecture")]
     return [
         name
         for name in CELL_COLUMNS
-        if any(len(runs[name].drop_duplicates()) > 1 for runs in (by_memory if name in SIZES else [frame]))
+        if any(
+            len(runs[name].drop_duplicates()) > 1 for runs in (by_memory if name in OF_MEMORY else [frame])
+        )
     ]
 
 
