@@ -88,7 +88,7 @@ class Mamba(Memory):
     @property
     def kernels(self) -> set[str]:
         """What scans have been computed with so far: `pytorch`, `mamba_ssm`."""
-        return set().union(*(mixer.kernels for mixer in self.mixers))
+        return {kernel for mixer in self.mixers if isinstance(mixer, Mixer) for kernel in mixer.kernels}
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""

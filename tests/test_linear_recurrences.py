@@ -81,7 +81,7 @@ def test_the_delta_rule_equals_its_reference(num_steps):
 
 
 def test_what_the_delta_rule_holds_already_it_does_not_write_again():
-    q, k, v, _, log_decays, memory = memory_arguments(1)
+    _, k, v, _, log_decays, memory = memory_arguments(1)
     ones, never = torch.ones_like(log_decays), torch.zeros_like(log_decays)
     reads, once = matrix_memory.correct_and_read(k, k, v, ones, never, memory)
     torch.testing.assert_close(reads, v)

@@ -14,7 +14,7 @@ INPUTS, HIDDEN, CHANNELS, STATES = 4, 16, 32, 3
 
 def documented_kernel(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False,
                       return_last_state=False):  # fmt: skip
-    """As mamba-ssm documents: u, delta [b d t], A [d n], B, C [b n t] -> y [b d t], the last state [b d n]."""
+    """As mamba-ssm documents: u, delta [b d t], A [d n], B, C [b n t] -> y [b d t], the last h [b d n]."""
     assert (D, z, delta_bias, delta_softplus) == (None, None, None, False)
     assert u.shape == delta.shape == (len(u), CHANNELS, u.shape[2]) and A.shape == (CHANNELS, STATES)
     assert B.shape == C.shape == (len(u), STATES, u.shape[2])

@@ -8,7 +8,9 @@ try it on inputs of several kinds; they know nothing of any architecture. `membe
 from collections.abc import Callable
 from typing import TypeAlias
 
-from membench.laws.calls import determinism, purity
+from membench.laws.comparing import LawBroken
+from membench.laws.determinism import determinism
+from membench.laws.devices import device_cleanliness
 from membench.laws.gradients import gradient_reach
 from membench.laws.harness import (
     first_minibatch,
@@ -17,9 +19,13 @@ from membench.laws.harness import (
     padded_rows,
     padding_is_silent,
 )
-from membench.laws.numerics import device_cleanliness, finite, save_and_load, state_shape
-from membench.laws.subject import STEPS, Build, LawBroken
-from membench.laws.values import causality, row_independence, segmentation
+from membench.laws.numerics import finite
+from membench.laws.purity import purity
+from membench.laws.segments import long_episodes, segmentation
+from membench.laws.states import state_shape
+from membench.laws.storage import save_and_load
+from membench.laws.subject import STEPS, Build
+from membench.laws.values import causality, row_independence
 
 __all__ = ["HARNESS_LAWS", "LAWS", "STEPS", "Build", "Law", "LawBroken"]
 
@@ -28,6 +34,7 @@ Law: TypeAlias = Callable[[Build], None]
 LAWS: dict[str, Law] = {
     "state shape": state_shape,
     "segmentation": segmentation,
+    "long episodes": long_episodes,
     "causality": causality,
     "row independence": row_independence,
     "purity": purity,

@@ -1,0 +1,99 @@
+"""Laws about episodes in parts: whichever way one is cut into calls, it comes to the same."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from membench.laws.comparing import require_same, require_same_state
+from membench.laws.subject import ROWS, STEPS, Build, Subject, examine, name_calls, name_mode, run
+from membench.memory import State
+
+LENGTHS = (3, 4, 6, 7, 8, 9, 15, 16, 17, 24, 32, 48)
+"""Steps of calls that no split has, for a fault at one length: short ones, and the edges of blocks."""
+
+MANY_STEPS = 272
+"""Steps of a long episode. It is more than a byte can count."""
+
+USUALLY = (
+    "the state does not carry all that the next call needs, `forward` ignores or resets part of the state it "
+    "is given, or `step` computes something else than `forward`"
+)
+
+
+def segmentation(build: Build) -> None:
+    """Any split into calls, by `forward` and by `step`, gives the same outputs and the same final state."""
+    subject = examine(build)
+    for num_steps in (2, 5, STEPS):
+        x = subject.inputs(ROWS, num_steps)
+        with torch.no_grad():
+            expected = run(subject.memory, x, subject.memory.initial_state(ROWS), [num_steps])
+        for recording in (False, True):
+            with torch.set_grad_enabled(recording):
+                for calls in _splits(num_steps, recording=recording):
+                    _split_agrees(subject, x, calls, expected, name_mode(recording))
+    _every_length_agrees(subject)
+
+
+def _splits(num_steps: int, *, recording: bool) -> list[list[int]]:
+    """Return splits of `num_steps` into calls, as `run` takes them."""
+    splits = [[-num_steps], [1, num_steps - 1], [num_steps - 1, 1]]
+    if num_steps < STEPS:
+        return [*splits, [num_steps], [1] * num_steps, [1, 1 - num_steps]]
+    if recording:
+        return [[-num_steps], [5, -30, 37]]
+    return [*splits, [1] * num_steps, [33, 31, 8], [-3, 65, -4], [64, 8]]
+
+
+def _split_agrees(
+    subject: Subject, x: Tensor, calls: Sequence[int], expected: tuple[Tensor, State], mode: str
+) -> None:
+    got = run(subject.memory, x, subject.memory.initial_state(ROWS), calls)
+    case = f"{name_calls(calls)}, {mode}, against one forward over {x.shape[1]}"
+    require_same(got[0], expected[0], subject.tolerance, case, USUALLY)
+    require_same_state(got[1], expected[1], subject.tolerance, case, USUALLY)
+
+
+@torch.no_grad()
+def _every_length_agrees(subject: Subject) -> None:
+    """One call gives the state that steps give, whatever its length."""
+    memory, x = subject.memory, subject.inputs(ROWS, STEPS)
+    state = memory.initial_state(ROWS)
+    for step in range(max(LENGTHS)):
+        _, state = memory.step(x[:, step], state)
+        num_steps = step + 1
+        if num_steps in LENGTHS:
+            _, got = run(memory, x[:, :num_steps], memory.initial_state(ROWS), [num_steps])
+            case = f"forward over {num_steps}, against {num_steps} times step"
+            require_same_state(got, state, subject.tolerance, case, USUALLY)
+
+
+@torch.no_grad()
+def long_episodes(build: Build) -> None:
+    """Outputs do not depend on the context length, and stay right over more steps than were planned for."""
+    subject = examine(build)
+    memory, x = subject.memory, subject.inputs(ROWS, MANY_STEPS)
+    before, _ = run(memory, x[:, :STEPS], memory.initial_state(ROWS), [STEPS])
+    if getattr(memory, "context_length", None) is not None:
+        setattr(memory, "context_length", MANY_STEPS)  # noqa: B010, for the type of a Module
+        _context_is_all_that_was_raised(subject, x, before)
+    expected = run(memory, x, memory.initial_state(ROWS), [MANY_STEPS])
+    # Where small differences grow with time, rounding has had long to do so; a fault is larger still.
+    tolerance = 1000 * subject.tolerance
+    for calls in ([256, MANY_STEPS - 256], [-MANY_STEPS]):
+        got = run(memory, x, memory.initial_state(ROWS), calls)
+        case = f"{name_calls(calls)}, against one forward over {MANY_STEPS}"
+        usually = "a counter that wraps or stops, a table or a cache with a fixed number of places"
+        require_same(got[0], expected[0], tolerance, case, usually)
+        require_same_state(got[1], expected[1], tolerance, case, usually)
+
+
+def _context_is_all_that_was_raised(subject: Subject, x: Tensor, before: Tensor) -> None:
+    memory = subject.memory
+    usually = (
+        "a table or a mask of the context length at building, or outputs that depend on it; it may be raised "
+        "on trained weights, as the attribute `context_length`"
+    )
+    case = f"the first {STEPS} steps with a context_length of {MANY_STEPS}, against one of {STEPS}"
+    after, _ = run(memory, x[:, :STEPS], memory.initial_state(ROWS), [STEPS])
+    require_same(after, before, subject.tolerance, case, usually)
