@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from architectures.linear_scan import linear_scan
 from architectures.residual_stack import Mixer, ResidualStack
-from architectures.timescales import Timescales, log_uniform
+from architectures.timescales import TIMESCALES, Timescales, log_uniform
 from membench.memory import State
 
 
@@ -40,7 +40,7 @@ class FFM(ResidualStack):
     imaginary.
     """
 
-    initialisations = ({"timescales": (2.0, 1000.0)}, {"timescales": (10.0, 3000.0)})
+    initialisations = TIMESCALES
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from architectures.causal_convolution import causal_convolution
 from architectures.linear_attention import head_size, split_heads
 from architectures.matrix_memory import correct_and_read
 from architectures.residual_stack import Mixer, ResidualStack
-from architectures.timescales import Timescales, log_uniform
+from architectures.timescales import TIMESCALES, Timescales, log_uniform
 from membench.memory import State
 
 
@@ -44,7 +44,7 @@ class GatedDeltaNet(ResidualStack):
         ValueError: if hidden_size is not a multiple of num_heads.
     """
 
-    initialisations = ({"timescales": (2.0, 1000.0)}, {"timescales": (10.0, 3000.0)})
+    initialisations = TIMESCALES
 
     def __init__(
         self,

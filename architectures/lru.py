@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from architectures.linear_scan import linear_scan
 from architectures.residual_stack import Mixer, ResidualStack
-from architectures.timescales import Timescales, log_uniform
+from architectures.timescales import TIMESCALES, Timescales, log_uniform
 from membench.memory import State
 
 
@@ -41,7 +41,7 @@ class LRU(ResidualStack):
     State: `hidden` [b h] the last output, and per layer, under `layers`, `x` [b n 2], real and imaginary.
     """
 
-    initialisations = ({"timescales": (2.0, 1000.0)}, {"timescales": (10.0, 3000.0)})
+    initialisations = TIMESCALES
 
     def __init__(
         self,

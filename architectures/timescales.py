@@ -17,7 +17,8 @@ Timescales: TypeAlias = tuple[float, float]
 """Shortest and longest time constant in steps."""
 
 GATE_TIMESCALES = ({"gate_timescales": (2.0, 1000.0)}, {"gate_timescales": (10.0, 3000.0)})
-"""What `membench tune` chooses from."""
+TIMESCALES = ({"timescales": (2.0, 1000.0)}, {"timescales": (10.0, 3000.0)})
+"""What `membench tune` chooses from, by the name of the option: of gates, or of other things that decay."""
 
 
 def log_uniform(num_units: int, timescales: Timescales, option: str = "timescales") -> Tensor:
