@@ -14,9 +14,10 @@ keys k, strengths beta, erase e, value v, free gates f, allocation gate g^a, wri
     r_t = w^r_t M_t;   y_t = O [h_t, r_t],   h_t = LSTM([x_t, r_{t-1}])
 
 beta = 1 + softplus, gates and e sigmoids, pi a softmax of linear maps of h. Everything starts at zero.
-Deviations, all against gradients that are not finite: lengths in the cosine of c are sqrt(|u|^2 + 1e-6),
-and usage is 1e-6 + (1 - 1e-6) u where slots are allocated. The controller's cells have spread time
-constants (`architectures.timescales`). The cost of a step grows with the square of the number of slots.
+Deviations: against gradients that are not finite, lengths in the cosine of c are sqrt(|u|^2 + 1e-6), and
+usage is 1e-6 + (1 - 1e-6) u where slots are allocated; phi orders usage in steps of 1e-4 and the slots of
+one step by their number, lest rounding choose among equally used ones. The controller's cells have spread
+time constants (`architectures.timescales`). The cost of a step grows with the square of the number of slots.
 """
 
 from typing import NamedTuple
@@ -30,6 +31,9 @@ from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import State, Trace
 
 SMALLEST_USAGE = 1e-6
+
+USAGE_STEP = 1e-4
+"""Usages nearer to each other count as equal."""
 
 
 class Interface(NamedTuple):
@@ -159,7 +163,8 @@ def update_usage(memory: State, free_gates: Tensor) -> Tensor:
 
 def allocate(usage: Tensor) -> Tensor:
     """Return the allocation weights [b slot], which sum to 1 where there is a free slot."""
-    rising, order = (SMALLEST_USAGE + (1 - SMALLEST_USAGE) * usage).sort(dim=-1, stable=True)
+    order = (usage / USAGE_STEP).round().argsort(dim=-1, stable=True)
+    rising = (SMALLEST_USAGE + (1 - SMALLEST_USAGE) * usage).gather(-1, order)
     used_before = torch.cat([torch.ones_like(rising[:, :1]), rising[:, :-1].cumprod(-1)], dim=-1)
     return torch.zeros_like(usage).scatter(-1, order, (1 - rising) * used_before)
 

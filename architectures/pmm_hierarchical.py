@@ -27,8 +27,8 @@ class HierarchicalPMM(EncoderWithSlots):
         input_size: features per observation.
         hidden_size: units per GRU layer; also the size of the latent, the output.
         num_layers: stacked GRU layers.
-        num_short_slots, short_slot_size: shape of the short-term memory.
-        num_long_slots, long_slot_size: shape of the long-term memory.
+        short_shape: slots and slot size of the short-term memory.
+        long_shape: slots and slot size of the long-term memory.
         num_read_heads: heads that read from each.
         gate_timescales: range of the encoder units' initial time constants in steps; None keeps PyTorch's
             biases.
@@ -45,15 +45,14 @@ class HierarchicalPMM(EncoderWithSlots):
         *,
         hidden_size: int = 256,
         num_layers: int = 2,
-        num_short_slots: int = 16,
-        short_slot_size: int = 64,
-        num_long_slots: int = 256,
-        long_slot_size: int = 128,
+        short_shape: tuple[int, int] = (16, 64),
+        long_shape: tuple[int, int] = (256, 128),
         num_read_heads: int = 1,
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
     ):
-        def make_level(num_slots: int, slot_size: int, *, write_gate: bool) -> PredictiveMemoryModule:
+        def make_level(shape: tuple[int, int], *, write_gate: bool) -> PredictiveMemoryModule:
+            num_slots, slot_size = shape
             return PredictiveMemoryModule(
                 hidden_size,
                 num_slots=num_slots,
@@ -66,10 +65,10 @@ class HierarchicalPMM(EncoderWithSlots):
         super().__init__(
             input_size,
             lambda: Levels(
-                short=make_level(num_short_slots, short_slot_size, write_gate=False),
-                long=make_level(num_long_slots, long_slot_size, write_gate=True),
+                short=make_level(short_shape, write_gate=False),
+                long=make_level(long_shape, write_gate=True),
             ),
-            read_size=num_read_heads * (short_slot_size + long_slot_size),
+            read_size=num_read_heads * (short_shape[1] + long_shape[1]),
             hidden_size=hidden_size,
             num_layers=num_layers,
             gate_timescales=gate_timescales,

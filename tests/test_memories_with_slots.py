@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from architectures.dnc import DNC
 from architectures.ntm import NTM
 from architectures.pmm_addressed import AddressedPMM
 from architectures.pmm_gated import GatedPMM
@@ -64,9 +65,7 @@ def test_a_closed_gate_leaves_the_memory_as_it_was():
 
 
 def test_hierarchical_pmm_computes_its_docstring():
-    memory = HierarchicalPMM(
-        INPUTS, hidden_size=6, num_short_slots=3, short_slot_size=2, num_long_slots=7, long_slot_size=5
-    ).double()
+    memory = HierarchicalPMM(INPUTS, hidden_size=6, short_shape=(3, 2), long_shape=(7, 5)).double()
     x = inputs()
     features = memory.encoder(x)[0]
     reads = [
@@ -172,6 +171,17 @@ def test_ntm_computes_its_docstring():
             w = torch.stack([naive_move(heads[0], w[0], M), naive_move(heads[1], w[1], M), w_write])
             reads = (w[:2] @ M).flatten()
             torch.testing.assert_close(y[row, t], memory.output(torch.cat([h[0], reads])))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_dnc_allocates_alike_whatever_the_batch(seed):
+    """Slots that were hardly written are equally used but for rounding, which depends on the batch's size."""
+    torch.manual_seed(seed)
+    memory = DNC(6, hidden_size=64, num_slots=32, slot_size=8)
+    x = torch.randn(32, 72, 6)
+    with torch.no_grad():
+        (_, together), (_, alone) = (memory(rows, memory.initial_state(len(rows))) for rows in (x, x[:1]))
+    torch.testing.assert_close(alone["memory"]["slots"], together["memory"]["slots"][:1])
 
 
 def naive_move(head, before, M):

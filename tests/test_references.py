@@ -62,40 +62,37 @@ def seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="module")
-def measured():
-    """The largest differences of outputs and of gradients, by architecture, reference and type; printed."""
-    differences = defaultdict(lambda: [0.0, 0.0])
-    yield differences
+LARGEST = defaultdict(lambda: [0.0, 0.0])
+"""Differences of outputs and of gradients, by architecture, reference and type."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def printed():
+    yield
     print("| architecture | compared with | type | outputs | gradients |\n| --- | --- | --- | --- | --- |")
-    for (architecture, reference, dtype), (outputs, gradients) in sorted(differences.items()):
+    for (architecture, reference, dtype), (outputs, gradients) in sorted(LARGEST.items()):
         print(f"| `{architecture}` | {reference} | {dtype} | {outputs:.1e} | {gradients:.1e} |")
 
 
-@pytest.fixture
-def agree(measured):
-    """Return a function that demands, and notes, that two lists of outputs agree, and their gradients."""
-
-    def agree(architecture, reference, ours, theirs, given):
-        dtype = ours[0].dtype
-        directions = [torch.randn_like(output) for output in ours]
-        gradients, expected = (
-            torch.autograd.grad(outputs, list(given.values()), directions) for outputs in (ours, theirs)
-        )
-        if given["x"].shape[1] > 1:  # before the first step there may be nothing to forget
-            idle = [name for name, g in zip(given, expected, strict=True) if not g.abs().max() > 1e-4]
-            assert not idle, "changes next to nothing, so that agreement would prove nothing"
-        outputs = [difference(*pair) for pair in zip(theirs, ours, strict=True)]
-        by_name = {
-            name: difference_of_sums(*pair) for name, *pair in zip(given, expected, gradients, strict=True)
-        }
-        noted = measured[architecture, reference, str(dtype).removeprefix("torch.")]
-        noted[:] = max(noted[0], *outputs), max(noted[1], *by_name.values())
-        of_outputs, of_gradients = TOLERANCES[dtype]
-        assert all(value <= of_outputs for value in outputs), outputs
-        assert all(value <= of_gradients for value in by_name.values()), by_name
-
-    return agree
+def assert_agree(architecture, reference, ours, theirs, given):
+    """Demand that two lists of outputs agree, and their gradients for what is given; note the largest."""
+    dtype = ours[0].dtype
+    directions = [torch.randn_like(output) for output in ours]
+    gradients, expected = (
+        torch.autograd.grad(outputs, list(given.values()), directions) for outputs in (ours, theirs)
+    )
+    if given["x"].shape[1] > 1:  # before the first step there may be nothing to forget
+        idle = [name for name, g in zip(given, expected, strict=True) if not g.abs().max() > 1e-4]
+        assert not idle, "changes next to nothing, so that agreement would prove nothing"
+    outputs = [difference(*pair) for pair in zip(theirs, ours, strict=True)]
+    by_name = {
+        name: difference_of_sums(*pair) for name, *pair in zip(given, expected, gradients, strict=True)
+    }
+    largest = LARGEST[architecture, reference, str(dtype).removeprefix("torch.")]
+    largest[:] = max(largest[0], *outputs), max(largest[1], *by_name.values())
+    of_outputs, of_gradients = TOLERANCES[dtype]
+    assert all(value <= of_outputs for value in outputs), outputs
+    assert all(value <= of_gradients for value in by_name.values()), by_name
 
 
 def difference(expected, actual):
@@ -183,18 +180,18 @@ def stack_state(dtype):
 
 @lengths
 @dtypes
-def test_gru(agree, num_steps, dtype):
+def test_gru(num_steps, dtype):
     """Our weights are those of PyTorch's layer; a function of our own runs more than one step."""
     memory = GRU(INPUTS, hidden_size=HIDDEN)
     given = weights(memory, dtype) | stack_state(dtype) | {"x": leaf(ROWS, num_steps, INPUTS, dtype=dtype)}
     y, after = memory(given["x"], given)
     expected, last = memory.gru(given["x"], layers_first(given))
-    agree("gru", "torch.nn.GRU", [y, layers_first(after)], [expected, last], given)
+    assert_agree("gru", "torch.nn.GRU", [y, layers_first(after)], [expected, last], given)
 
 
 @lengths
 @dtypes
-def test_lstm(agree, num_steps, dtype):
+def test_lstm(num_steps, dtype):
     """An LSTM whose gates also see the cell through peepholes, which are shut."""
     memory = LSTM(INPUTS, hidden_size=HIDDEN)
     given = weights(memory, dtype) | stack_state(dtype) | {"x": leaf(ROWS, num_steps, INPUTS, dtype=dtype)}
@@ -209,12 +206,12 @@ def test_lstm(agree, num_steps, dtype):
     state = layers_first(given), given["cell"].transpose(0, 1)
     expected, (hidden, cell) = run(lent, reference, given["x"], state)
     ours = [y, layers_first(after), after["cell"].transpose(0, 1)]
-    agree("lstm", "torchrecurrent PeepholeLSTM", ours, [expected, hidden, cell], given)
+    assert_agree("lstm", "torchrecurrent PeepholeLSTM", ours, [expected, hidden, cell], given)
 
 
 @lengths
 @dtypes
-def test_rnn(agree, num_steps, dtype):
+def test_rnn(num_steps, dtype):
     """FastRNN weighs the new state and the one before with sigmoids of alpha and beta, here 1 and 0."""
     memory = RNN(INPUTS, hidden_size=HIDDEN, num_layers=2)
     given = weights(memory, dtype) | stack_state(dtype) | {"x": leaf(ROWS, num_steps, INPUTS, dtype=dtype)}
@@ -227,13 +224,13 @@ def test_rnn(agree, num_steps, dtype):
     y, after = memory(given["x"], given)
     reference = FastRNN(INPUTS, HIDDEN, num_layers=2, batch_first=True)
     expected, hidden = run(lent, reference, given["x"], layers_first(given))
-    agree("rnn", "torchrecurrent FastRNN", [y, layers_first(after)], [expected, hidden], given)
+    assert_agree("rnn", "torchrecurrent FastRNN", [y, layers_first(after)], [expected, hidden], given)
 
 
 @lengths
 @dtypes
 @both_starts
-def test_min_gru(agree, num_steps, dtype, from_zero):
+def test_min_gru(num_steps, dtype, from_zero):
     """It has no biases and computes in the logarithms of its units' values, which must be positive.
 
     In float32 they would leave four digits of its gradients over 130 steps: it always computes in float64.
@@ -252,12 +249,12 @@ def test_min_gru(agree, num_steps, dtype, from_zero):
     y, after = mixer(given["x"], {"h": h})
     expected = run(lent, minGRU(HIDDEN, proj_out=True), given["x"].double(), before, True)
     expected, last = (part.to(dtype) for part in expected)
-    agree("min_gru", "minGRU-pytorch", [y, after["h"]], [expected, last.squeeze(1)], given)
+    assert_agree("min_gru", "minGRU-pytorch", [y, after["h"]], [expected, last.squeeze(1)], given)
 
 
 @lengths
 @dtypes
-def test_lru(agree, num_steps, dtype):
+def test_lru(num_steps, dtype):
     """Its D is a matrix, here a diagonal one. It returns no state and takes one for a single row."""
     mixer = LRUMixer(HIDDEN, state_size=5)
     given = weights(mixer, dtype)
@@ -270,7 +267,7 @@ def test_lru(agree, num_steps, dtype):
     with default_dtype(dtype):  # in which it allocates its outputs
         reference = LRU_pytorch.LRU(HIDDEN, HIDDEN, 5)
         expected = torch.stack([run(lent, reference, x, state) for x, state in rows])
-    agree("lru", "LRU-pytorch", [y], [expected], given)
+    assert_agree("lru", "LRU-pytorch", [y], [expected], given)
 
 
 def mamba():
@@ -280,17 +277,17 @@ def mamba():
 
 
 @lengths
-def test_mamba(agree, num_steps):
+def test_mamba(num_steps):
     """With `mamba_ssm=True`, which leaves our biases out. It computes in float32 only."""
     mixer, reference, given = mamba()
     lent = dict(given)
     given["x"] = leaf(ROWS, num_steps, 16, dtype=torch.float32)
     y, _, _ = mixer(given["x"], torch.zeros(ROWS, 32, 3), torch.zeros(ROWS, 32, 6))
-    agree("mamba", "mambapy", [y], [run(lent, reference, given["x"])], given)
+    assert_agree("mamba", "mambapy", [y], [run(lent, reference, given["x"])], given)
 
 
 @lengths
-def test_mamba_steps_from_a_state(agree, num_steps):
+def test_mamba_steps_from_a_state(num_steps):
     mixer, reference, given = mamba()
     lent = dict(given)
     given |= {
@@ -307,7 +304,7 @@ def test_mamba_steps_from_a_state(agree, num_steps):
         return torch.stack(outputs, dim=1), *state
 
     y, convolution, ssm = mixer(given["x"], given["convolution"], given["ssm"])
-    agree("mamba", "mambapy", [y, ssm, convolution], list(lend(lent, reference, steps)), given)
+    assert_agree("mamba", "mambapy", [y, ssm, convolution], list(lend(lent, reference, steps)), given)
 
 
 def test_mamba_s_shapes_are_those_of_mamba_ssm():
@@ -336,7 +333,7 @@ def mamba2():
 
 
 @lengths
-def test_mamba2(agree, num_steps):
+def test_mamba2(num_steps):
     """Without the biases of the gate and of what reads. It computes A in float32 only."""
     mixer, reference, given = mamba2()
     lent = dict(given)
@@ -345,11 +342,11 @@ def test_mamba2(agree, num_steps):
     y, after = mixer(given["x"], {"ssm": given["ssm"], "convolution": torch.zeros(ROWS, 44, 3)})
     start = {"initial_states": given["ssm"].mT, "return_final_state": True}
     expected, last = lend(lent, reference, lambda module: module(given["x"], **start))
-    agree("mamba2", "niverel-mamba", [y, after["ssm"]], [expected, last.mT], given)
+    assert_agree("mamba2", "niverel-mamba", [y, after["ssm"]], [expected, last.mT], given)
 
 
 @lengths
-def test_mamba2_steps_from_a_state(agree, num_steps):
+def test_mamba2_steps_from_a_state(num_steps):
     mixer, reference, given = mamba2()
     lent = dict(given)
     given |= {
@@ -370,11 +367,11 @@ def test_mamba2_steps_from_a_state(agree, num_steps):
 
     y, after = mixer(given["x"], given)
     ours = [y, after["ssm"], after["convolution"]]
-    agree("mamba2", "niverel-mamba", ours, list(lend(lent, reference, steps)), given)
+    assert_agree("mamba2", "niverel-mamba", ours, list(lend(lent, reference, steps)), given)
 
 
 @lengths
-def test_mamba2_against_transformers(agree, num_steps):
+def test_mamba2_against_transformers(num_steps):
     """Too large to be asked for by an extra: run where it is there. In float32 only."""
     package = pytest.importorskip("transformers.models.mamba2")
     mixer, _, given = mamba2()
@@ -394,12 +391,12 @@ def test_mamba2_against_transformers(agree, num_steps):
     lent = dict(given)
     given["x"] = leaf(ROWS, num_steps, 16, dtype=torch.float32)
     y, _ = mixer(given["x"], {"ssm": torch.zeros(ROWS, 4, 6, 8), "convolution": torch.zeros(ROWS, 44, 3)})
-    agree("mamba2", "transformers Mamba2Mixer", [y], [run(lent, reference, given["x"])], given)
+    assert_agree("mamba2", "transformers Mamba2Mixer", [y], [run(lent, reference, given["x"])], given)
 
 
 @lengths
 @both_starts
-def test_linear_attention(agree, num_steps, from_zero):
+def test_linear_attention(num_steps, from_zero):
     """The weights around its attention, in float32 only. It adds 1e-10 to the normaliser, we 1e-6."""
     naive = load("fla", "ops/linear_attn/naive.py").naive_recurrent_linear_attn
     mixer = LinearAttentionMixer(HIDDEN, HEADS)
@@ -414,11 +411,11 @@ def test_linear_attention(agree, num_steps, from_zero):
     reads, (content, normaliser) = naive(q, k, v, 1.0, state, True, normalize=True)
     last = torch.cat([content, normaliser.squeeze(1).unsqueeze(-1)], dim=-1)
     expected = mixer.output(reads.flatten(2))
-    agree("linear_attention", "fla-core", [y, after["memory"]], [expected, last], given)
+    assert_agree("linear_attention", "fla-core", [y, after["memory"]], [expected, last], given)
 
 
 @lengths
-def test_gated_delta_net(agree, num_steps, monkeypatch):
+def test_gated_delta_net(num_steps, monkeypatch):
     """Our layer around its recurrence, in float32 only."""
     naive = load("fla", "ops/gated_delta_rule/naive.py").naive_recurrent_gated_delta_rule
 
@@ -434,11 +431,11 @@ def test_gated_delta_net(agree, num_steps, monkeypatch):
     y, after = mixer(given["x"], given)
     monkeypatch.setattr("architectures.gated_delta_net.correct_and_read", correct_and_read)
     expected, last = mixer(given["x"], given)
-    agree("gated_delta_net", "fla-core", [y, after["memory"]], [expected, last["memory"]], given)
+    assert_agree("gated_delta_net", "fla-core", [y, after["memory"]], [expected, last["memory"]], given)
 
 
 @lengths
-def test_gated_delta_net_against_transformers(agree, num_steps):
+def test_gated_delta_net_against_transformers(num_steps):
     """The whole layer, without biases of queries, strengths and gate. As for Mamba-2, where it is there."""
     package = pytest.importorskip("transformers.models.qwen3_next")
     config = package.Qwen3NextConfig(
@@ -471,7 +468,7 @@ def test_gated_delta_net_against_transformers(agree, num_steps):
     state = {name: torch.zeros(ROWS, *shape) for name, shape in mixer.state_shapes.items()}
     expected = run(lent, reference, given["x"])
     y, _ = mixer(given["x"], state)
-    agree("gated_delta_net", "transformers Qwen3NextGatedDeltaNet", [y], [expected], given)
+    assert_agree("gated_delta_net", "transformers Qwen3NextGatedDeltaNet", [y], [expected], given)
 
 
 def heads_first(x):
@@ -491,19 +488,19 @@ def mlstm_layer(mixer, x, cell):
 
 @lengths
 @dtypes
-def test_mlstm(agree, num_steps, dtype):
+def test_mlstm(num_steps, dtype):
     """Our layer around its cell, all steps at once, with nothing added to the normaliser."""
     mixer = MLSTMMixer(HIDDEN, HEADS, (2.0, 100.0))
     given = weights(mixer, dtype) | {"x": leaf(ROWS, num_steps, HIDDEN, dtype=dtype)}
     state = {name: torch.zeros(ROWS, *shape, dtype=dtype) for name, shape in mixer.state_shapes.items()}
     y, _ = mixer(given["x"], state)
     expected = mlstm_layer(mixer, given["x"], lambda *args: parallel_stabilized_simple(*args, eps=0.0))
-    agree("mlstm", "xlstm", [y], [expected], given)
+    assert_agree("mlstm", "xlstm", [y], [expected], given)
 
 
 @lengths
 @dtypes
-def test_mlstm_steps_from_a_state(agree, num_steps, dtype):
+def test_mlstm_steps_from_a_state(num_steps, dtype):
     mixer = MLSTMMixer(HIDDEN, HEADS, (2.0, 100.0))
     given = weights(mixer, dtype) | {
         "x": leaf(ROWS, num_steps, HIDDEN, dtype=dtype),
@@ -525,13 +522,13 @@ def test_mlstm_steps_from_a_state(agree, num_steps, dtype):
     expected = mlstm_layer(mixer, given["x"], steps)
     C, n, m = state
     theirs = [expected, torch.cat([C, n], dim=-1), m.flatten(1)]
-    agree("mlstm", "xlstm", [y, after["memory"], after["stabiliser"]], theirs, given)
+    assert_agree("mlstm", "xlstm", [y, after["memory"], after["stabiliser"]], theirs, given)
 
 
 @lengths
 @dtypes
 @both_starts
-def test_slstm(agree, num_steps, dtype, from_zero, monkeypatch):
+def test_slstm(num_steps, dtype, from_zero, monkeypatch):
     """Our layer around its cell; its candidate has a bias, here zero."""
     mixer = SLSTMMixer(HIDDEN, HEADS, (2.0, 100.0))
     given = weights(mixer, dtype) | {"x": leaf(ROWS, num_steps, HIDDEN, dtype=dtype)}
@@ -556,7 +553,7 @@ def test_slstm(agree, num_steps, dtype, from_zero, monkeypatch):
     monkeypatch.setattr(mixer, "run", run)
     expected, last = mixer(given["x"], state)
     ours, theirs = ([y, *(state[name] for name in "hcnm")] for y, state in ((y, after), (expected, last)))
-    agree("slstm", "xlstm", ours, theirs, given)
+    assert_agree("slstm", "xlstm", ours, theirs, given)
 
 
 def dnc_access(reference):
@@ -614,13 +611,14 @@ def dnc_state(memory, dtype):
 
 @lengths
 @dtypes
-def test_dnc(agree, num_steps, dtype, monkeypatch):
+def test_dnc(num_steps, dtype, monkeypatch):
     """Our controller around its memory access.
 
     What keeps its cosine finite is 1e-6 added to the product of the lengths, what keeps ours is 1e-6 under
     each root. In float64 both are left out, in float32 the slots are long enough for them not to matter.
-    Its allocation squeezes, so that one row would be too few, and its order of equally used slots is its own.
+    Ours orders usage in steps, here too small to matter. Its allocation squeezes: one row would be too few.
     """
+    monkeypatch.setattr("architectures.dnc.USAGE_STEP", 2.0**-60)
     memory = DNC(INPUTS, hidden_size=HIDDEN, num_slots=5, slot_size=4, num_read_heads=2)
     given = weights(memory, dtype) | {"x": leaf(ROWS, num_steps, INPUTS, dtype=dtype)}
     slots = dnc_state(memory, dtype)
@@ -638,7 +636,7 @@ def test_dnc(agree, num_steps, dtype, monkeypatch):
     ours, theirs = (
         [y, *(state["memory"][name] for name in slots)] for y, state in ((y, after), (expected, last))
     )
-    agree("dnc", "dnc", ours, theirs, given)
+    assert_agree("dnc", "dnc", ours, theirs, given)
 
 
 def decoder(memory, dtype):
@@ -688,7 +686,7 @@ def neighbours(weight):
 @pytest.mark.parametrize("memory_class", [Transformer, GTrXL])
 @lengths
 @dtypes
-def test_transformers(agree, memory_class, num_steps, dtype):
+def test_transformers(memory_class, num_steps, dtype):
     """Without biases of queries and norms, which it does not have. Our embedding comes first in both."""
     memory = memory_class(INPUTS, hidden_size=HIDDEN, num_layers=2, num_heads=HEADS, context_length=num_steps)
     given = weights(memory, dtype, without=["query_bias", "norm.bias"])
@@ -696,13 +694,13 @@ def test_transformers(agree, memory_class, num_steps, dtype):
     reference, lent = decoder(memory, dtype)
     y, _ = memory(given["x"], memory.initial_state(ROWS))
     expected = run(lent, reference, memory.embedding(given["x"]))
-    agree(memory_class.__name__.lower(), "x-transformers", [y], [expected], given)
+    assert_agree(memory_class.__name__.lower(), "x-transformers", [y], [expected], given)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("memory_class", [Transformer, GTrXL])
 @dtypes
-def test_transformers_step_with_a_cache(agree, memory_class, dtype):
+def test_transformers_step_with_a_cache(memory_class, dtype):
     num_steps, num_before = 12, 5
     memory = memory_class(INPUTS, hidden_size=HIDDEN, num_layers=2, num_heads=HEADS, context_length=num_steps)
     given = weights(memory, dtype, without=["query_bias", "norm.bias"])
@@ -724,7 +722,9 @@ def test_transformers_step_with_a_cache(agree, memory_class, dtype):
         y, state = memory.step(x, state)
         outputs.append(y.unsqueeze(1))
     expected = lend(lent, reference, steps)
-    agree(memory_class.__name__.lower(), "x-transformers", [torch.cat(outputs, dim=1)], [expected], given)
+    assert_agree(
+        memory_class.__name__.lower(), "x-transformers", [torch.cat(outputs, dim=1)], [expected], given
+    )
 
 
 def test_the_page_names_every_reference_with_the_version_that_is_pinned():
