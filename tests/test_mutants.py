@@ -1,7 +1,19 @@
 """The laws catch what they are for: every mutant is found by the law it names, in three base memories."""
 
 import pytest
-from mutants import BASES, MUTANTS, SOUND, calls, circumstances, gradients, numerics, values
+from mutants import (
+    BASES,
+    MUTANTS,
+    SOUND,
+    calls,
+    circumstances,
+    devices,
+    gradients,
+    numerics,
+    segments,
+    states,
+    values,
+)
 
 from membench.check import examine_law
 from membench.laws import HARNESS_LAWS, LAWS, LawBroken
@@ -12,21 +24,20 @@ NAMED = {
     values.PeeksOneStepAhead,
     values.LeaksBetweenRows,
     calls.MutatesState,
-    values.CacheKeepsOneStepTooFew,
-    values.WindowDiffersInStep,
-    values.DropsInitialState,
+    segments.CacheKeepsOneStepTooFew,
+    segments.WindowDiffersInStep,
+    segments.DropsInitialState,
     circumstances.DropoutLeftOnWhenActing,
-    values.PositionStandsStill,
+    segments.PositionStandsStill,
     gradients.DetachedState,
-    numerics.TensorOnTheCPU,
+    devices.TensorOnTheCPU,
     numerics.NotFiniteUnderBfloat16,
-    numerics.GrowingState,
+    states.GrowingState,
     values.BatchNorm,
     circumstances.NoiseInForward,
-    values.ForgetGateTwice,
+    segments.ForgetGateTwice,
 }
 """The faults that the laws were written for first."""
-
 
 RAISE = {values.LargeBatchesFail, gradients.CacheWrittenWhileRecording}
 """Mutants that are found by the error that they raise."""
@@ -60,7 +71,7 @@ def test_what_mutants_are_made_of_is_sound(memory, base):
         (values.LeaksAmongRowsOfOneAge, "independent episodes"),
         (values.LeaksAmongRowsOfOneAge, "padded rows"),
         (numerics.RootOfNothing, "padding is silent"),
-        (values.OtherStep, "open loop equals stepping"),
+        (segments.OtherStep, "open loop equals stepping"),
     ],
 )
 def test_a_law_of_the_harness_finds_faults_of_a_memory(mutant, law):

@@ -19,10 +19,9 @@ def determinism(build: Build) -> None:
     subject = examine(build)
     for num_rows in (1, ROWS):
         _initial_state_is_one(subject, num_rows)
-    for calls in ([1], [-4], [6]):
-        for age in (0, 3):
-            case = _Case(subject, age, calls)
-            case.layouts_do_not_matter(case.is_the_same_in_all_circumstances())
+    for age, calls in ((0, [1]), (3, [1]), (0, [-4]), (3, [6])):
+        case = _Case(subject, age, calls)
+        case.layouts_do_not_matter(case.is_the_same_in_all_circumstances())
     _Case(subject, 0, [33]).is_the_same_in_all_circumstances()
 
 

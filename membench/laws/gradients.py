@@ -9,7 +9,7 @@ from torch import Tensor
 
 from membench.laws.comparing import LawBroken, leaves, require, require_same, trying
 from membench.laws.determinism import eval_mode
-from membench.laws.subject import ROWS, STEPS, Build, Subject, examine, name_calls, run
+from membench.laws.subject import ROWS, STEPS, Build, Subject, examine, name_calls, run, weighted_sum
 
 REACH = 40
 """Steps that gradients are followed over; it crosses the edge of a block of 32."""
@@ -71,9 +71,8 @@ def _reaches_the_first_step(subject: Subject, num_steps: int, calls: Sequence[in
     )
     case = f"the output at step {num_steps - 1} has no gradient at the input of step 0, {name_calls(calls)}"
     require(y.requires_grad, case, usually)
-    weights = torch.randn(y[:, -1].shape, generator=torch.Generator().manual_seed(6)).to(y)
     with trying(f"backward pass, {name_calls(calls)}"):
-        (gradient,) = torch.autograd.grad((y[:, -1] * weights).sum(), x, allow_unused=True)
+        (gradient,) = torch.autograd.grad(weighted_sum(y[:, -1]), x, allow_unused=True)
     require(gradient is not None and bool((gradient[:, 0] != 0).any()), case, usually)
 
 
@@ -116,7 +115,7 @@ def _gradients(subject: Subject, calls: Sequence[int], x: Tensor) -> dict[str, T
     """Return the gradients of a weighted sum of all outputs with respect to x and the parameters."""
     x = x.detach().requires_grad_()
     sources = {"the input x": x} | _trainable(subject)
-    loss = _weighted_sum(subject, x, calls)
+    loss = _loss(subject, x, calls)
     if not loss.requires_grad:
         return {name: torch.zeros_like(source) for name, source in sources.items()}
     with trying(f"backward pass, {name_calls(calls)}"):
@@ -131,10 +130,9 @@ def _trainable(subject: Subject) -> dict[str, Tensor]:
     return {f"the parameter {name!r}": p for name, p in parameters if p.requires_grad}
 
 
-def _weighted_sum(subject: Subject, x: Tensor, calls: Sequence[int]) -> Tensor:
+def _loss(subject: Subject, x: Tensor, calls: Sequence[int]) -> Tensor:
     y, _ = run(subject.memory, x, subject.memory.initial_state(ROWS), calls)
-    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-    return (y * weights.to(y.dtype)).sum() / math.sqrt(y.numel())
+    return weighted_sum(y) / math.sqrt(y.numel())
 
 
 def _agrees_with_finite_differences(subject: Subject) -> None:
@@ -170,6 +168,6 @@ def _slope(subject: Subject, x: Tensor, source: Tensor, direction: Tensor, move:
     sums = []
     for sign in (1, -1):
         source.copy_(values + sign * move * direction)
-        sums.append(float(_weighted_sum(subject, x, [FEW])))
+        sums.append(float(_loss(subject, x, [FEW])))
     source.copy_(values)
     return (sums[0] - sums[1]) / (2 * move)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from membench.laws.comparing import LawBroken, leaves, require
-from membench.laws.subject import ROWS, Build, Subject, name_calls, name_mode, run, seeded
+from membench.laws.subject import ROWS, Build, Subject, name_calls, name_mode, run, seeded, weighted_sum
 from membench.memory import Memory, State
 
 SPAN = 40
@@ -152,5 +152,4 @@ def _outputs_and_gradient(memory: Memory, calls: Sequence[int]) -> tuple[Tensor,
     y = y.float()
     if not y.requires_grad:
         return y, torch.zeros_like(x)
-    weights = torch.randn(y[:, -1].shape, generator=torch.Generator().manual_seed(6))
-    return y.detach(), torch.autograd.grad((y[:, -1] * weights).sum(), x)[0]
+    return y.detach(), torch.autograd.grad(weighted_sum(y[:, -1]), x)[0]

@@ -112,6 +112,12 @@ def run(memory: Memory, x: Tensor, state: State, calls: Sequence[int]) -> tuple[
         return torch.cat(outputs, dim=1), state
 
 
+def weighted_sum(y: Tensor) -> Tensor:
+    """Return the sum of y with random weights, the same at every call; what gradients are taken of."""
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    return (y * weights.to(y.dtype)).sum()
+
+
 def name_calls(calls: Sequence[int]) -> str:
     """Return a text for people: `forward over 3, then 2 times step`."""
     return ", then ".join(f"forward over {call}" if call > 0 else f"{-call} times step" for call in calls)

@@ -4,7 +4,17 @@ import torch
 from torch import Tensor
 
 from membench.laws.comparing import copied, joined, require_same, require_same_state, trying
-from membench.laws.subject import ROWS, STEPS, Build, Subject, examine, name_calls, name_mode, run
+from membench.laws.subject import (
+    ROWS,
+    STEPS,
+    Build,
+    Subject,
+    examine,
+    name_calls,
+    name_mode,
+    run,
+    weighted_sum,
+)
 from membench.memory import State, select
 
 LENGTHS = (*range(1, 10), 16, 17, 24, 32, 33, 48, 64, 65, STEPS - 1)
@@ -59,12 +69,9 @@ def _gradient(y: Tensor, x: Tensor, case: str) -> Tensor:
     """Return the gradient with respect to x of a weighted sum of outputs; zeros where there is none."""
     if not y.requires_grad:
         return torch.zeros_like(x)
-    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64).to(
-        y.dtype
-    )
     with trying(case):
         (gradient,) = torch.autograd.grad(
-            y, x, weights, retain_graph=True, allow_unused=True, materialize_grads=True
+            weighted_sum(y), x, retain_graph=True, allow_unused=True, materialize_grads=True
         )
     return gradient
 

@@ -1,11 +1,36 @@
 """Memories with a planted fault, each of which names the law that must find it.
 
-`around` holds the sound memories that faults are planted in; the other files hold the faults, by the kind of
-law that finds them. A fault stands beside a base memory, whichever it is, so that a law cannot lean on what
-is peculiar to one. Whoever thinks of a fault that the laws miss adds a class here.
+`around` holds the sound memories that faults are planted in, `unusual` more that are sound; the other files
+hold the faults, by the kind of law that finds them. A fault stands beside a base memory, whichever it is, so
+that a law cannot lean on what is peculiar to one. Whoever thinks of a fault that the laws miss adds a class.
 """
 
-from mutants import calls, circumstances, gradients, numerics, values
+from mutants import (
+    calls,
+    circumstances,
+    devices,
+    gradients,
+    numerics,
+    segments,
+    states,
+    storage,
+    unusual,
+    values,
+)
 from mutants.around import BASES, MUTANTS, SOUND
 
-__all__ = ["BASES", "MUTANTS", "SOUND", "calls", "circumstances", "gradients", "numerics", "values"]
+__all__ = [
+    "BASES",
+    "MUTANTS",
+    "SOUND",
+    "calls",
+    "circumstances",
+    "devices",
+    "gradients",
+    "numerics",
+    "segments",
+    "states",
+    "storage",
+    "unusual",
+    "values",
+]

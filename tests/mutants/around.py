@@ -95,16 +95,25 @@ class WithSum(Around):
         return 0.9 * total
 
 
-@unusual
-class LearnedStart(WithSum):
-    """The sum starts from a parameter, whose storage all rows share."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.start = nn.Parameter(torch.randn(self.output_size))
+@sound
+class WithCount(Around):
+    """Beside the base, the number of the step."""
 
     def beside(self, batch_size):
-        return {"beside": {"sum": self.start.expand(batch_size, -1)}}
+        return {"count": self.zeros(batch_size, 1)}
+
+    def counts(self, x, state):
+        return state["count"] + torch.arange(1, x.shape[1] + 1, device=x.device)
+
+    def change(self, y, after, x, state):
+        counts = self.counts(x, state)
+        return y + self.tell(counts).unsqueeze(-1), {**after, "count": self.keep(counts[:, -1:])}
+
+    def tell(self, counts):
+        return (counts / 10).sin()
+
+    def keep(self, count):
+        return count
 
 
 @sound
@@ -174,85 +183,3 @@ class WithCache(Around):
     def advanced(self, place, x):
         """Return the place of the next call's first step."""
         return place + x.shape[1]
-
-
-@unusual
-class Memoryless(Around):
-    """No step knows of another."""
-
-    remembers = False
-
-    def initial_state(self, batch_size):
-        return {"hidden": self.zeros(batch_size, self.output_size)}
-
-    def forward(self, x, state, *, trace=None):
-        y = self.project(x).tanh()
-        return y, {"hidden": y[:, -1]}
-
-
-class _Single(torch.autograd.Function):
-    """A kernel that takes nothing but float32."""
-
-    @staticmethod
-    def forward(ctx, x):
-        if x.dtype != torch.float32:
-            raise TypeError(f"expected float32, not {x.dtype}")
-        return x * 2
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        return gradients[0] * 2
-
-
-@unusual
-class SingleOnly(WithSum):
-    """A memory with a kernel that takes nothing but float32."""
-
-    def change(self, y, after, x, state):
-        y, after = super().change(y, after, x, state)
-        return _Single.apply(y.float()) if x.dtype == torch.float32 else _Single.apply(y), after
-
-
-@unusual
-class SingleInside(WithSum):
-    """A memory that takes float64 and computes in float32 all the same."""
-
-    def fade(self, total):
-        return (0.9 * total.float()).to(total.dtype)
-
-
-@unusual
-class FrozenInside(WithSum):
-    """Most of the parameters are not trained."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.inner.requires_grad_(False)
-
-
-@unusual
-class ComplexState(Around):
-    """A leaf of complex numbers, and one that starts from minus infinity."""
-
-    def beside(self, batch_size):
-        zeros = self.zeros(batch_size, self.output_size)
-        return {"wave": torch.complex(zeros, zeros), "largest": zeros - torch.inf}
-
-    def change(self, y, after, x, state):
-        wave, values = state["wave"], self.projected(x, state["largest"])
-        waves = [wave := (0.9 + 0.2j) * wave + value for value in values.unbind(1)]
-        largest = torch.cat([state["largest"].unsqueeze(1), values], 1).cummax(1).values[:, 1:]
-        y = y + torch.stack(waves, 1).real + largest
-        return y, {**after, "wave": wave, "largest": largest[:, -1]}
-
-
-@unusual
-class KeepsATable(Around):
-    """A table that does not depend on the weights is made once per length, type and device."""
-
-    def change(self, y, after, x, state):
-        self.tables = getattr(self, "tables", {})
-        key = x.shape[1], y.dtype, y.device
-        if key not in self.tables:
-            self.tables[key] = torch.full((x.shape[1], 1), 0.5, dtype=y.dtype, device=y.device)
-        return y + self.tables[key], after

@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from membench.memory import detach
-from mutants.around import Around, SingleInside, WithCache, WithSum, breaks
-from mutants.around import Memoryless as SoundMemoryless
+from mutants.around import Around, WithCache, WithSum, breaks
+from mutants.unusual import Memoryless as SoundMemoryless
+from mutants.unusual import SingleInside
 
 
 @breaks("gradient reach")
