@@ -33,7 +33,9 @@ class SHM(ResidualStack):
         input_size: features per observation.
         hidden_size: width between layers; also the output size.
         num_layers: stacked layers.
-        memory_size: rows and columns of a memory; None means hidden_size // 16.
+        memory_size: rows and columns of a memory, over which time and state grow with the square; None means
+            hidden_size // 4. With much less, the parameters that are left make the layer so wide that usual
+            learning rates are too high for it.
         num_calibrations: rows of theta; a power of two.
 
     State: `hidden` [b h] the last output, and per layer, under `layers`, `memory` [b size size] and
@@ -52,7 +54,7 @@ class SHM(ResidualStack):
         memory_size: int | None = None,
         num_calibrations: int = 128,
     ):
-        memory_size = memory_size or max(1, hidden_size // 16)
+        memory_size = memory_size or max(1, hidden_size // 4)
         mixers = [SHMMixer(hidden_size, memory_size, num_calibrations) for _ in range(num_layers)]
         super().__init__(input_size, hidden_size, mixers)
 
