@@ -1,19 +1,8 @@
 """The laws catch what they are for: every mutant is found by the law it names, in three base memories."""
 
+import mutants
 import pytest
-from mutants import (
-    BASES,
-    MUTANTS,
-    SOUND,
-    calls,
-    circumstances,
-    devices,
-    gradients,
-    numerics,
-    segments,
-    states,
-    values,
-)
+from mutants import BASES, MUTANTS, SOUND
 
 from membench.check import examine_law
 from membench.laws import HARNESS_LAWS, LAWS, LawBroken
@@ -21,25 +10,25 @@ from membench.laws.comparing import ERROR
 from membench.laws.surroundings import kept_surroundings
 
 NAMED = {
-    values.PeeksOneStepAhead,
-    values.LeaksBetweenRows,
-    calls.MutatesState,
-    segments.CacheKeepsOneStepTooFew,
-    segments.WindowDiffersInStep,
-    segments.DropsInitialState,
-    circumstances.DropoutLeftOnWhenActing,
-    segments.PositionStandsStill,
-    gradients.DetachedState,
-    devices.TensorOnTheCPU,
-    numerics.NotFiniteUnderBfloat16,
-    states.GrowingState,
-    values.BatchNorm,
-    circumstances.NoiseInForward,
-    segments.ForgetGateTwice,
+    mutants.values.PeeksOneStepAhead,
+    mutants.values.LeaksBetweenRows,
+    mutants.calls.MutatesState,
+    mutants.segments.CacheKeepsOneStepTooFew,
+    mutants.segments.WindowDiffersInStep,
+    mutants.segments.DropsInitialState,
+    mutants.circumstances.DropoutLeftOnWhenActing,
+    mutants.segments.PositionStandsStill,
+    mutants.gradients.DetachedState,
+    mutants.devices.TensorOnTheCPU,
+    mutants.numerics.NotFiniteUnderBfloat16,
+    mutants.states.GrowingState,
+    mutants.values.BatchNorm,
+    mutants.circumstances.NoiseInForward,
+    mutants.segments.ForgetGateTwice,
 }
 """The faults that the laws were written for first."""
 
-RAISE = {values.LargeBatchesFail, gradients.CacheWrittenWhileRecording}
+RAISE = {mutants.values.LargeBatchesFail, mutants.gradients.CacheWrittenWhileRecording}
 """Mutants that are found by the error that they raise."""
 
 
@@ -67,11 +56,11 @@ def test_what_mutants_are_made_of_is_sound(memory, base):
 @pytest.mark.parametrize(
     ("mutant", "law"),
     [
-        (circumstances.OtherWhenRecording, "first minibatch"),
-        (values.LeaksAmongRowsOfOneAge, "independent episodes"),
-        (values.LeaksAmongRowsOfOneAge, "padded rows"),
-        (numerics.RootOfNothing, "padding is silent"),
-        (segments.OtherStep, "open loop equals stepping"),
+        (mutants.circumstances.OtherWhenRecording, "first minibatch"),
+        (mutants.values.LeaksAmongRowsOfOneAge, "independent episodes"),
+        (mutants.values.LeaksAmongRowsOfOneAge, "padded rows"),
+        (mutants.numerics.RootOfNothing, "padding is silent"),
+        (mutants.segments.OtherStep, "open loop equals stepping"),
     ],
 )
 def test_a_law_of_the_harness_finds_faults_of_a_memory(mutant, law):

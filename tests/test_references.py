@@ -270,6 +270,15 @@ def test_lru(num_steps, dtype):
     assert_agree("lru", "LRU-pytorch", [y], [expected], given)
 
 
+def run_step_by_step(module, x, state):
+    """Return the outputs of a package's `step` [b t h], and the state after the last."""
+    outputs = []
+    for x_t in x.unbind(1):
+        y, state = module.step(x_t, state)
+        outputs.append(y)
+    return torch.stack(outputs, dim=1), state
+
+
 def mamba():
     mixer = MambaMixer(16, 6, 2, 4, (0.001, 0.1), mamba_ssm=True)
     reference = MambaBlock(MambaConfig(d_model=16, n_layers=1, d_state=6, pscan=False))
@@ -297,14 +306,11 @@ def test_mamba_steps_from_a_state(num_steps):
     }
 
     def steps(block):
-        outputs, state = [], (given["ssm"], given["convolution"])
-        for x in given["x"].unbind(1):
-            y, state = block.step(x, state)
-            outputs.append(y)
-        return torch.stack(outputs, dim=1), *state
+        return run_step_by_step(block, given["x"], (given["ssm"], given["convolution"]))
 
     y, convolution, ssm = mixer(given["x"], given["convolution"], given["ssm"])
-    assert_agree("mamba", "mambapy", [y, ssm, convolution], list(lend(lent, reference, steps)), given)
+    expected, last = lend(lent, reference, steps)
+    assert_agree("mamba", "mambapy", [y, ssm, convolution], [expected, *last], given)
 
 
 def test_mamba_s_shapes_are_those_of_mamba_ssm():
@@ -359,15 +365,13 @@ def test_mamba2_steps_from_a_state(num_steps):
         # It keeps as many inputs as the convolution is wide; the first of them has no more use.
         inputs = torch.nn.functional.pad(given["convolution"], (1, 0))
         nothing = torch.zeros(ROWS, dtype=torch.long)
-        outputs, state = [], Mamba2State(inputs, given["ssm"].mT, nothing, nothing)
-        for x in given["x"].unbind(1):
-            y, state = module.step(x, state)
-            outputs.append(y)
-        return torch.stack(outputs, dim=1), state.ssm_state.mT, state.conv_state[..., 1:]
+        state = Mamba2State(inputs, given["ssm"].mT, nothing, nothing)
+        return run_step_by_step(module, given["x"], state)
 
     y, after = mixer(given["x"], given)
-    ours = [y, after["ssm"], after["convolution"]]
-    assert_agree("mamba2", "niverel-mamba", ours, list(lend(lent, reference, steps)), given)
+    expected, last = lend(lent, reference, steps)
+    theirs = [expected, last.ssm_state.mT, last.conv_state[..., 1:]]
+    assert_agree("mamba2", "niverel-mamba", [y, after["ssm"], after["convolution"]], theirs, given)
 
 
 @lengths

@@ -5,32 +5,12 @@ hold the faults, by the kind of law that finds them. A fault stands beside a bas
 that a law cannot lean on what is peculiar to one. Whoever thinks of a fault that the laws miss adds a class.
 """
 
-from mutants import (
-    calls,
-    circumstances,
-    devices,
-    gradients,
-    numerics,
-    segments,
-    states,
-    storage,
-    unusual,
-    values,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from mutants.around import BASES, MUTANTS, SOUND
 
-__all__ = [
-    "BASES",
-    "MUTANTS",
-    "SOUND",
-    "calls",
-    "circumstances",
-    "devices",
-    "gradients",
-    "numerics",
-    "segments",
-    "states",
-    "storage",
-    "unusual",
-    "values",
-]
+__all__ = ["BASES", "MUTANTS", "SOUND"]
+
+for module in iter_modules(__path__, "mutants."):
+    import_module(module.name)
