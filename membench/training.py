@@ -90,15 +90,15 @@ class SuccessWindow:
         )
 
     @property
-    def is_full(self) -> bool:
-        """Whether as many episodes as the window holds have been seen."""
-        return len(self._episodes) == TRAINING_WINDOW
-
-    @property
     def success(self) -> float | None:
         """Right answers / questions; None before any."""
         asked = sum(asked for _, asked in self._episodes)
         return sum(correct for correct, _ in self._episodes) / asked if asked else None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether 95 % of the answers of as many episodes as the window holds were right."""
+        return len(self._episodes) == TRAINING_WINDOW and (self.success or 0) >= 0.95
 
 
 @dataclass
@@ -170,11 +170,19 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the budget is spent or, where that ends the run, the task is solved and the policy sure."""
-        solved = self.solved.steps is not None and self.sampled_95.steps is not None
+        """Whether the budget is spent or, where that ends the run, the policy is settled."""
         return self.steps >= self.config.total_timesteps or (
-            solved and self.config.evaluation.stop_when_solved
+            self.config.evaluation.stop_when_solved and self.is_settled
         )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the policy was just found to solve the task, and its sampled answers are right, too.
+
+        Just, for one more update may undo what an earlier evaluation found.
+        """
+        just_evaluated = bool(self.curve) and self.curve[-1].steps == self.steps
+        return just_evaluated and self.is_solved and self.window.is_good
 
     def iterate(self) -> UpdateStatistics:
         """Collect one rollout and learn from it."""
@@ -193,7 +201,7 @@ class Training:
         self.steps += rollout.num_steps
         self.training_seconds += time.perf_counter() - before
         self.window.add(rollout)
-        if self.window.is_full and (self.window.success or 0) >= 0.95:
+        if self.window.is_good:
             self.sampled_95.reach(self.steps, self.seconds)
         return statistics
 

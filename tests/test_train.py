@@ -55,7 +55,9 @@ def test_a_solved_run_stops_and_says_when(tmp_path):
     config = small_config(task={"horizon": 1}, total_timesteps=40_000)
     record = train(config, weights=tmp_path / "weights.pt")
     assert record.status == "solved"
-    assert record.steps == max(record.steps_to_solved, record.steps_to_sampled_95) < 40_000
+    assert max(record.steps_to_solved, record.steps_to_sampled_95) <= record.steps < 40_000
+    assert [point.success >= 0.95 for point in record.curve[-2:]] == [True, True]
+    assert record.steps == record.curve[-1].steps and record.train_success >= 0.95
     until_solved = [point for point in record.curve if point.steps <= record.steps_to_solved]
     assert [point.success >= 0.95 for point in until_solved[-2:]] == [True, True]
     assert not any(a.success >= 0.95 and b.success >= 0.95 for a, b in pairwise(until_solved[:-1]))
@@ -66,6 +68,21 @@ def test_a_solved_run_stops_and_says_when(tmp_path):
     cues = torch.eye(4)
     outputs, _ = agent.evaluate(torch.stack([cues, 0 * cues, 0 * cues], dim=1))
     assert outputs[:, -1].argmax(-1).tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_goes_on_while_its_latest_evaluation_is_poor(monkeypatch):
+    """Solved at its second evaluation, worse at its third, when the sampled answers have become good."""
+    found = []
+
+    def examine(self, *args):
+        found.append([1.0, 1.0, 0.5, 1.0, 1.0, 0.0, 0.0][len(found)])
+        return found[-1]
+
+    monkeypatch.setattr(Training, "examine", examine)
+    monkeypatch.setattr(SuccessWindow, "is_good", property(lambda self: len(found) >= 3))
+    record = train(small_config(total_timesteps=10_000))
+    assert record.steps_to_solved == record.curve[1].steps
+    assert record.steps == record.curve[4].steps == record.curve[-1].steps
 
 
 def test_stopping_can_be_turned_off():
@@ -137,9 +154,12 @@ def test_the_success_window_looks_back_on_320_episodes():
 
     window = SuccessWindow()
     window.add(Episodes(1.0))
-    assert not window.is_full and window.success == 1.0
+    assert not window.is_good and window.success == 1.0
     window.add(Episodes(0.0))
-    assert window.is_full and window.success == 120 / 320
+    assert not window.is_good and window.success == 120 / 320
+    window.add(Episodes(1.0))
+    window.add(Episodes(1.0))
+    assert window.is_good and window.success == 1.0
 
 
 def test_a_frame_has_one_row_per_run():
