@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.ntm import ControlledMemory, content_weights
+from architectures.controlled_memory import ControlledMemory, content_weights
 from architectures.timescales import GATE_TIMESCALES, Timescales
-from membench.memory import State, Trace
+from membench.memory import State
 
 SMALLEST_USAGE = 1e-6
 
@@ -131,12 +131,6 @@ class DNC(ControlledMemory):
             write_gate=write.sigmoid(),
             read_modes=modes.unflatten(-1, (heads, 3)).softmax(-1),
         )
-
-    def record(self, trace: Trace, memories: list[State]) -> None:
-        """Record the heads' weights and the slots."""
-        trace.record("attention.read", torch.stack([memory["read"] for memory in memories], dim=1))
-        trace.record("attention.write", torch.stack([memory["write"] for memory in memories], 1).unsqueeze(2))
-        trace.record("memory", torch.stack([memory["slots"] for memory in memories], dim=1))
 
 
 def access(interface: Interface, memory: State) -> tuple[Tensor, State]:

@@ -15,6 +15,7 @@ no bias (`architectures.residual_stack`).
 """
 
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ class FFM(ResidualStack):
     """
 
     initialisations = TIMESCALES
+    check_options: ClassVar[dict[str, Any]] = {"trace_size": 6}
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class FFMMixer(Mixer):
         hidden_size: int,
         trace_size: int,
         context_size: int,
-        timescales: Timescales = (2.0, 1000.0),
+        timescales: Timescales,
     ):
         super().__init__()
         self.state_shapes = {"traces": (trace_size, context_size, 2)}

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures.causal_convolution import causal_convolution
-from architectures.linear_attention import head_size, split_heads
 from architectures.matrix_memory import correct_and_read
-from architectures.residual_stack import Mixer, ResidualStack
+from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
 from architectures.timescales import TIMESCALES, Timescales, log_uniform
 from membench.memory import State
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.gru_sequence import gru_sequence
+from architectures.stacked_layers import layers_first, layers_last, zero_layers
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import Memory, State, Trace
 
@@ -57,8 +58,7 @@ class GRU(Memory):
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""
-        size, layers = self.gru.hidden_size, self.gru.num_layers
-        return {"hidden": self.zeros(batch_size, size), "lower": self.zeros(batch_size, layers - 1, size)}
+        return zero_layers(self, self.gru, batch_size)
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Run every layer over x [b t i]; the output is the last layer's hidden state."""
@@ -76,9 +76,8 @@ def run_gru(gru: nn.GRU, x: Tensor, state: State, *, fused: bool = True) -> tupl
     """
     if fused and x.device.type == "cpu" and x.shape[1] > 1 and not torch.is_autocast_enabled("cpu"):
         return _run_sequence(gru, x, state)
-    layers_first = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1)
-    y, after = gru(x, layers_first.contiguous())
-    return y, {"hidden": after[-1], "lower": after[:-1].transpose(0, 1)}
+    y, after = gru(x, layers_first(state))
+    return y, layers_last(after)
 
 
 def _run_sequence(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:

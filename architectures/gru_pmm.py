@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from architectures.content_addressing import write_and_read, write_and_read_reference
 from architectures.gru import run_gru, spread_update_gates
+from architectures.stacked_layers import zero_layers
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import Memory, State, Trace
 
@@ -137,12 +138,8 @@ class EncoderWithSlots(Memory):
 
     def initial_state(self, batch_size: int) -> State:
         """Return a zero encoder state and the slots' initial memory."""
-        size, layers = self.encoder.hidden_size, self.encoder.num_layers
-        return {
-            "hidden": self.zeros(batch_size, size),
-            "lower": self.zeros(batch_size, layers - 1, size),
-            "memory": self.pmm.initial_state(batch_size),
-        }
+        encoder_state = zero_layers(self, self.encoder, batch_size)
+        return {**encoder_state, "memory": self.pmm.initial_state(batch_size)}
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Encode x [b t i], write, read, and return the latent [b t h]."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures.matrix_memory import write_and_read
-from architectures.residual_stack import Mixer, ResidualStack
+from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
 from membench.memory import State
 
 SMALLEST_NORMALISER = 1e-6
@@ -72,20 +72,3 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, memory: Tensor) -> tup
     extended = F.pad(values, (0, 1), value=1.0)
     reads, memory = write_and_read(queries, keys, extended, never, memory)
     return reads[..., :-1] / (reads[..., -1:] + SMALLEST_NORMALISER), memory
-
-
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Return x [b t h] as [b t head d]."""
-    return x.unflatten(-1, (num_heads, -1))
-
-
-def head_size(hidden_size: int, num_heads: int, expand: int = 1) -> int:
-    """Return the features per head of a layer with expand * hidden_size features.
-
-    Raises:
-        ValueError: if they do not come out even.
-    """
-    if expand * hidden_size % num_heads:
-        times = "" if expand == 1 else f" times expand = {expand}"
-        raise ValueError(f"hidden_size {hidden_size}{times}: must be a multiple of num_heads = {num_heads}")
-    return expand * hidden_size // num_heads

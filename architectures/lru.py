@@ -66,8 +66,8 @@ class LRUMixer(Mixer):
         self,
         hidden_size: int,
         state_size: int,
-        timescales: Timescales = (2.0, 1000.0),
-        max_phase: float = math.pi / 10,
+        timescales: Timescales,
+        max_phase: float,
     ):
         super().__init__()
         self.state_shapes = {"x": (state_size, 2)}

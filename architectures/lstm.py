@@ -17,6 +17,7 @@ that of i to its negative, as chrono initialisation does (`architectures.timesca
 import torch
 from torch import Tensor, nn
 
+from architectures.stacked_layers import layers_first, layers_last, zero_layers
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import Memory, State, Trace
 
@@ -54,27 +55,18 @@ class LSTM(Memory):
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""
-        size, layers = self.lstm.hidden_size, self.lstm.num_layers
-        return {
-            "hidden": self.zeros(batch_size, size),
-            "lower": self.zeros(batch_size, layers - 1, size),
-            "cell": self.zeros(batch_size, layers, size),
-        }
+        cell = self.zeros(batch_size, self.lstm.num_layers, self.lstm.hidden_size)
+        return {**zero_layers(self, self.lstm, batch_size), "cell": cell}
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Run every layer over x [b t i]; the output is the last layer's hidden state."""
-        hidden = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1).contiguous()
         cell = state["cell"].transpose(0, 1).contiguous()
         # oneDNN's LSTM has no bfloat16 on processors without AVX-512: autocast leaves it alone there.
         with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu") and has_bfloat16()):
-            y, (hidden, cell) = self.lstm(x, (hidden, cell))
+            y, (hidden, cell) = self.lstm(x, (layers_first(state), cell))
         if trace is not None:
             trace.record("hidden", y)
-        return y, {
-            "hidden": hidden[-1],
-            "lower": hidden[:-1].transpose(0, 1),
-            "cell": cell.transpose(0, 1),
-        }
+        return y, {**layers_last(hidden), "cell": cell.transpose(0, 1)}
 
 
 def has_bfloat16() -> bool:

@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 from architectures.causal_convolution import causal_convolution
 from architectures.selective_scan import selective_scan, selective_scan_reference
+from architectures.timescales import STEP_SIZES, step_size_bias
 from membench.memory import Memory, State, Trace
 
 
@@ -58,7 +59,7 @@ class Mamba(Memory):
     convolutions, `ssm` [b layer channel N].
     """
 
-    initialisations = ({"step_sizes": (0.001, 0.1)}, {"step_sizes": (0.0003, 0.1)})
+    initialisations = STEP_SIZES
 
     def __init__(
         self,
@@ -206,10 +207,3 @@ def scan_by_kernel(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     u, delta, B, C = (x.mT.contiguous() for x in (u, delta.to(u.dtype), B.to(u.dtype), C.to(u.dtype)))
     y, ssm = import_kernel()(u, delta, A.float(), B, C, return_last_state=True)
     return y.mT, ssm
-
-
-def step_size_bias(num_channels: int, step_sizes: tuple[float, float]) -> Tensor:
-    """Draw biases [num_channels] whose softplus is log-uniform over the range `step_sizes`."""
-    smallest, largest = step_sizes
-    drawn = torch.empty(num_channels).uniform_(math.log(smallest), math.log(largest)).exp()
-    return drawn + torch.log(-torch.expm1(-drawn))

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures.causal_convolution import causal_convolution
-from architectures.linear_attention import head_size
-from architectures.mamba import step_size_bias
 from architectures.matrix_memory import write_and_read
-from architectures.residual_stack import Mixer, ResidualStack
+from architectures.residual_stack import Mixer, ResidualStack, head_size
+from architectures.timescales import STEP_SIZES, step_size_bias
 from membench.memory import State
 
 
@@ -46,7 +45,7 @@ class Mamba2(ResidualStack):
         ValueError: if the channels are not a multiple of num_heads.
     """
 
-    initialisations = ({"step_sizes": (0.001, 0.1)}, {"step_sizes": (0.0003, 0.1)})
+    initialisations = STEP_SIZES
 
     def __init__(
         self,

@@ -7,10 +7,11 @@ z update gate, n candidate.
     n_t = g(W_n x_t),   g(u) = u + 1/2 where u >= 0, else sigmoid(u)
     h_t = (1 - z_t) * h_{t-1} + z_t * n_t
 
-Deviations: the recurrence is not run in log space but as `architectures.linear_scan` does, with the same
-result; z has a bias, which the time constants are spread with (`architectures.timescales`; a bias of minus b
-here, for it is 1 - z that carries). A layer is added to its input, after a projection
-(`architectures.residual_stack`), where the paper stacks further parts around it.
+In silence a unit drifts towards g(0) = 1/2, as the paper has it. Deviations: the recurrence is not run in log
+space but as `architectures.linear_scan` does, with the same result; z has a bias, which the time constants
+are spread with (`architectures.timescales`; a bias of minus b here, for it is 1 - z that carries). A layer is
+added to its input, after a projection (`architectures.residual_stack`), where the paper stacks further parts
+around it.
 """
 
 import torch
@@ -52,7 +53,7 @@ class MinGRU(ResidualStack):
 class MinGRUMixer(Mixer):
     """One layer of minGRU and a projection of its units."""
 
-    def __init__(self, hidden_size: int, gate_timescales: Timescales | None = None):
+    def __init__(self, hidden_size: int, gate_timescales: Timescales | None):
         super().__init__()
         self.state_shapes = {"h": (hidden_size,)}
         self.candidate = nn.Linear(hidden_size, hidden_size, bias=False)

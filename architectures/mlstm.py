@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.linear_attention import head_size, split_heads
 from architectures.matrix_memory import write_and_read
-from architectures.residual_stack import Mixer, ResidualStack
+from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import State
 

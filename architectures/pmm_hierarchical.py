@@ -12,6 +12,8 @@ long one alone has a write gate (`architectures.pmm_gated`), by which it can kee
 writes over.
 """
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,7 @@ class HierarchicalPMM(EncoderWithSlots):
     """
 
     initialisations = GATE_TIMESCALES
+    check_options: ClassVar[dict[str, Any]] = {"short_shape": (4, 4), "long_shape": (8, 6)}
 
     def __init__(
         self,

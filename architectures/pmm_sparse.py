@@ -14,10 +14,13 @@ number of slots is the state itself: it is copied once per `STEPS_PER_CHUNK` ste
 Gradients reach the k slots of a step alone.
 
 Deviations: the deep dive's fragment puts 1 on the k best slots; here their scores' softmax weighs them, or no
-gradient would reach the query. A slot's address cannot be learned alone, for its halves are shared.
+gradient would reach the query. A slot's address cannot be learned alone, for its halves are shared. And what
+follows from looking at a few slots alone: a zero observation's query is zero at first, which ties all slots,
+so that it reads the same few whatever was written, until the encoder's part of the query has been learned.
 """
 
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +48,8 @@ class SparsePMM(AddressedPMM):
     Raises:
         ValueError: for a number of slots or a size that is not as above.
     """
+
+    check_options: ClassVar[dict[str, Any]] = {"num_active_slots": 2}
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The frame that the linear recurrences share: an embedding, layers that mix over time, and residuals.
+"""The frame that many memories share: an embedding, layers that mix over time, and residuals.
 
     y_0 = E x;   y_l = y_{l-1} + mixer_l(y_{l-1});   output = RMSNorm(y_L)
 
@@ -6,7 +6,8 @@ What differs between memories built on it is the mixer alone. Unlike in most pap
 of a mixer and neither the embedding nor what a mixer writes has a bias, both against the delay drowning the
 cue: a zero observation, as in a silent delay, must not carry a constant that looks like a cue, nor a norm
 blow up the little that is left of one. What reads has a bias, so that a zero observation can look for
-something.
+something. A mixer whose paper gives it a constant all the same says so, and so it is behind the first layer
+of those that end in one.
 """
 
 from abc import ABC, abstractmethod
@@ -64,3 +65,22 @@ class ResidualStack(Memory):
         if trace is not None:
             trace.record("hidden", y)
         return y, {"hidden": y[:, -1], "layers": layers}
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Return x [b t h] as [b t head d]."""
+    return x.unflatten(-1, (num_heads, -1))
+
+
+def head_size(hidden_size: int, num_heads: int, expand: int = 1) -> int:
+    """Return the features per head of a layer with expand * hidden_size features.
+
+    Raises:
+        ValueError: if they do not come out even.
+    """
+    if num_heads < 1:
+        raise ValueError(f"num_heads {num_heads}: must be at least 1")
+    if expand * hidden_size % num_heads:
+        times = "" if expand == 1 else f" times expand = {expand}"
+        raise ValueError(f"hidden_size {hidden_size}{times}: must be a multiple of num_heads = {num_heads}")
+    return expand * hidden_size // num_heads

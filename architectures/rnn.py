@@ -9,9 +9,9 @@ under which a gradient would be gone after a few steps; it keeps its length unti
 tanh saturates.
 """
 
-import torch
 from torch import Tensor, nn
 
+from architectures.stacked_layers import layers_first, layers_last, zero_layers
 from membench.memory import Memory, State, Trace
 
 
@@ -34,13 +34,11 @@ class RNN(Memory):
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros."""
-        size, layers = self.rnn.hidden_size, self.rnn.num_layers
-        return {"hidden": self.zeros(batch_size, size), "lower": self.zeros(batch_size, layers - 1, size)}
+        return zero_layers(self, self.rnn, batch_size)
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Run every layer over x [b t i]; the output is the last layer's hidden state."""
-        layers_first = torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1)
-        y, after = self.rnn(x, layers_first.contiguous())
+        y, after = self.rnn(x, layers_first(state))
         if trace is not None:
             trace.record("hidden", y)
-        return y, {"hidden": after[-1], "lower": after[:-1].transpose(0, 1)}
+        return y, layers_last(after)

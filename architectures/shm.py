@@ -15,6 +15,8 @@ same result. The LayerNorm in front of v_c is left out, and only queries and eta
 observation has C = 1 and U = 0 and keeps everything; b_q starts at 1 (`architectures.residual_stack`).
 """
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,8 @@ class SHM(ResidualStack):
     Raises:
         ValueError: if num_calibrations is not a power of two.
     """
+
+    check_options: ClassVar[dict[str, Any]] = {"memory_size": 6, "num_calibrations": 8}
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ n normaliser, m stabiliser, i input gate, f forget gate, z candidate, o output g
     z_t = tanh(W_z x_t + R_z h_{t-1})           o_t = sigmoid(W_o x_t + R_o h_{t-1} + b_o)
     m_t = max(log f_t + m_{t-1}, log i_t)
     c_t = exp(log f_t + m_{t-1} - m_t) c_{t-1} + exp(log i_t - m_t) z_t,    n_t likewise with 1 for z_t
-    h_t = o_t * c_t / n_t
+    h_t = o_t * c_t / n_t;   y_t = O RMSNorm(h_t), with a norm per head
 
 R has one block per head. h feeds back, so steps follow one another; the inputs' share of all gates is one
 product for the whole sequence. Deviations: z has no bias, f's bias is spread by time constants and i's is its
@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.linear_attention import head_size
-from architectures.residual_stack import Mixer, ResidualStack
+from architectures.residual_stack import Mixer, ResidualStack, head_size
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import State
 

@@ -18,19 +18,23 @@ Timescales: TypeAlias = tuple[float, float]
 
 GATE_TIMESCALES = ({"gate_timescales": (2.0, 1000.0)}, {"gate_timescales": (10.0, 3000.0)})
 TIMESCALES = ({"timescales": (2.0, 1000.0)}, {"timescales": (10.0, 3000.0)})
-"""What `membench tune` chooses from, by the name of the option: of gates, or of other things that decay."""
+STEP_SIZES = ({"step_sizes": (0.001, 0.1)}, {"step_sizes": (0.0003, 0.1)})
+"""What `membench tune` chooses from, by the name of the option: of gates, of other things that decay, and of
+state spaces, whose memory lasts about one over the step size."""
 
 
-def log_uniform(num_units: int, timescales: Timescales, option: str = "timescales") -> Tensor:
-    """Draw time constants [num_units] log-uniformly.
+def log_uniform(
+    num_units: int, limits: tuple[float, float], option: str = "timescales", above: float = 1.0
+) -> Tensor:
+    """Draw numbers [num_units] log-uniformly.
 
     Raises:
-        ValueError: for a range that is not one, by the name of the `option` that it was given as.
+        ValueError: for limits that are not above `above`, by the name of the `option` that it was given as.
     """
-    shortest, longest = timescales
-    if not 1 < shortest <= longest < math.inf:
-        raise ValueError(f"{option} {timescales}: must be two numbers, 1 < shortest <= longest")
-    return torch.empty(num_units).uniform_(math.log(shortest), math.log(longest)).exp()
+    least, most = limits
+    if not above < least <= most < math.inf:
+        raise ValueError(f"{option} {limits}: must be two numbers, {above:g} < least <= most")
+    return torch.empty(num_units).uniform_(math.log(least), math.log(most)).exp()
 
 
 def carry_gate_bias(num_units: int, timescales: Timescales) -> Tensor:
@@ -40,3 +44,13 @@ def carry_gate_bias(num_units: int, timescales: Timescales) -> Tensor:
         ValueError: for a range that is not one.
     """
     return torch.log(log_uniform(num_units, timescales, "gate_timescales") - 1)
+
+
+def step_size_bias(num_channels: int, step_sizes: tuple[float, float]) -> Tensor:
+    """Draw biases [num_channels] whose softplus is log-uniform over the range `step_sizes`.
+
+    Raises:
+        ValueError: for a range that is not one.
+    """
+    drawn = log_uniform(num_channels, step_sizes, "step_sizes", above=0.0)
+    return drawn + torch.log(-torch.expm1(-drawn))

@@ -51,6 +51,8 @@ class Transformer(Memory):
         context_length: int = 1024,
     ):
         super().__init__(input_size, hidden_size)
+        if num_heads < 1:
+            raise ValueError(f"num_heads {num_heads}: must be at least 1")
         if hidden_size % (2 * num_heads):
             raise ValueError(
                 f"hidden_size {hidden_size}: must be a multiple of 2 * num_heads = {2 * num_heads}"

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from msgspec import Struct
 
-from membench.catalogue import build_memory, check_memory_options, memory_options
+from membench.catalogue import build_memory, check_memory_options, load_architecture, memory_options
 from membench.config import Settings
 from membench.laws import HARNESS_LAWS, LAWS, STEPS, Build, Law, LawBroken
 from membench.laws.comparing import trying
@@ -18,12 +18,6 @@ TEST_SIZES = {
     "num_heads": 2,
     "num_slots": 16,
     "slot_size": 6,
-    "num_active_slots": 2,
-    "short_shape": (4, 4),
-    "long_shape": (8, 6),
-    "memory_size": 6,
-    "num_calibrations": 8,
-    "trace_size": 6,
 }
 """Options that an architecture is examined with where it has them; a law holds at any size."""
 
@@ -39,18 +33,23 @@ class LawResult(Struct, frozen=True):
     """What failed, and what that usually means."""
 
 
+def small_options(name: str) -> Settings:
+    """Return the options that laws are tried with: the usual ones that it has, and the class's own."""
+    usual = {key: value for key, value in TEST_SIZES.items() if key in memory_options(name)}
+    return usual | load_architecture(name).check_options
+
+
 def check_architecture(name: str, options: Settings | None = None) -> list[LawResult]:
     """Run every law on the architecture `name`.
 
     Args:
         name: a built-in or plugin name, or `module:Class`.
-        options: what to build it with, over `TEST_SIZES`.
+        options: what to build it with, over `small_options(name)`.
 
     Raises:
         InputError: for an unknown name or option. An error inside the memory is a broken law, not raised.
     """
-    sizes = {key: value for key, value in TEST_SIZES.items() if key in memory_options(name)}
-    build = _builder(name, sizes | check_memory_options(name, options or {}))
+    build = _builder(name, small_options(name) | check_memory_options(name, options or {}))
     with kept_surroundings():
         torch.set_num_threads(1)  # at these sizes threads wait for one another, many times as long
         return [examine_law(law_name, law, build) for law_name, law in (LAWS | HARNESS_LAWS).items()]

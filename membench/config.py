@@ -120,7 +120,7 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     memory: dict[str, Any] = {}
     """The architecture's options; those not named keep the class's defaults."""
     matched_parameters: PositiveInt | None = None
-    """How many parameters `memory.hidden_size` was chosen for; None if it was not chosen for that."""
+    """How many parameters the memory's sizes were chosen for; None if they were not chosen for that."""
     task: TaskConfig = TaskConfig()
     objective: Literal["ppo", "supervised"] = "ppo"
     """Learn from rewards, or be told the answers: cross-entropy at the questions, privileged."""

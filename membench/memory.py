@@ -47,7 +47,8 @@ class Trace(dict[str, list[Tensor]]):
     """A notebook that `forward` writes internals into while somebody is looking.
 
     Names in use: `attention.read` and `attention.write` [b t head slot], `memory` [b t slot feature],
-    `hidden` [b t h]. Each call of `forward` appends one tensor per name.
+    `hidden` [b t h]. Each call of `forward` appends one tensor per name, or one per layer or part of the
+    memory that has something under that name, from the input to the output.
     """
 
     def record(self, name: str, value: Tensor) -> None:
@@ -73,6 +74,9 @@ class Memory(nn.Module, ABC):
 
     settings: ClassVar[dict[str, Any]] = {}
     """Settings that its runs start from, as fields of `RunConfig`, where it makes sense with these alone."""
+
+    check_options: ClassVar[dict[str, Any]] = {}
+    """Options of its own that make it small enough for `membench check`."""
 
     input_size: int
     output_size: int

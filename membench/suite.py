@@ -10,9 +10,9 @@
     [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid, and if need be:
     architectures = ["gru_pmm"]          the only ones that the cell is for
 
-A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: what `membench
-tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML file with a description,
-`settings` and `memory`; as it states sizes, parameters are not matched under it.
+A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: the class's own
+settings, what `membench tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML
+file with a description, `settings` and `memory`; as it states sizes, parameters are not matched under it.
 """
 
 import itertools
@@ -38,7 +38,7 @@ class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     memory: dict[str, dict[str, Any]] = {}
     """Architecture -> options."""
     match_parameters: PositiveInt | None = None
-    """Choose every memory's `hidden_size` so that the agent has so many parameters."""
+    """Choose every memory's sizes so that the agent has so many parameters (`membench.sizing`)."""
 
     def settings_for(self, architecture: str) -> Settings:
         """Return this layer's settings for runs of `architecture`."""

@@ -2,8 +2,8 @@
 
 A search tries `NUM_TRIALS` settings: the memory's own alternatives of its initialisation
 (`Memory.initialisations`) times as many learning rates as that leaves. What was found for the built-in
-memories lies in `architectures/tuned.json`, beside the trials that it was chosen from, and is the lowest
-layer of every run's settings.
+memories lies in `architectures/tuned.json`, beside the trials that it was chosen from. With the settings of
+the class beneath it, it is the lowest layer of every run's settings.
 """
 
 from functools import cache

@@ -10,8 +10,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from membench import ppo
 from membench.agent import Agent
-from membench.catalogue import architecture_table, build_memory, memory_options
-from membench.check import TEST_SIZES
+from membench.catalogue import architecture_table, build_memory
+from membench.check import TEST_SIZES, small_options
 from membench.config import PPOConfig, TaskConfig
 from membench.envs import TaskVectorEnv, make_task
 from membench.errors import InputError
@@ -23,8 +23,8 @@ ARCHITECTURES = list(architecture_table())
 
 def make_agent(architecture="gru", num_inputs=4, num_actions=4, gaussian=False, context_length=40):
     torch.manual_seed(0)
-    sizes = {key: value for key, value in TEST_SIZES.items() if key in memory_options(architecture)}
-    memory = build_memory(architecture, num_inputs, context_length=context_length, **sizes)
+    options = small_options(architecture)
+    memory = build_memory(architecture, num_inputs, context_length=context_length, **options)
     head = GaussianHead(num_actions) if gaussian else CategoricalHead()
     agent = Agent(memory, head, num_actions)
     torch.nn.init.normal_(agent.policy_head.weight)  # a policy with something to lose

@@ -90,7 +90,7 @@ def test_what_the_delta_rule_holds_already_it_does_not_write_again():
 
 
 def test_ffm_computes_its_docstring():
-    mixer = FFMMixer(6, trace_size=5, context_size=3).double()
+    mixer = FFMMixer(6, 5, 3, (2.0, 1000.0)).double()
     x = torch.randn(ROWS, 11, 6).double()
     S = torch.randn(ROWS, 5, 3, 2).double()
     y, after = mixer(x, {"traces": S})

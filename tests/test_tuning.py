@@ -42,7 +42,7 @@ def test_no_suite_reports_what_was_tuned_on():
     assert tuning.HORIZON not in horizons
 
 
-NOT_SEARCHED_YET = {"dnc", "gtrxl", "none", "ntm", "pmm_hierarchical", "shm"}
+NOT_SEARCHED_YET = {"shm"}
 """They run with the harness's defaults; docs/architectures.md says so."""
 
 

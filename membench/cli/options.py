@@ -43,7 +43,7 @@ match_option = click.option(
     "num_parameters",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Choose every memory's hidden_size so that the agent has N parameters, within 5 %.",
+    help="Choose every memory's sizes so that the agent has N parameters, within 5 %.",
 )
 curriculum_option = click.option(
     "--curriculum",

@@ -79,7 +79,7 @@ def test_dnc(num_steps, dtype, monkeypatch):
     reference = DNCMemory(1, mem_size=5, cell_size=4, read_heads=2)
     reference.I = 1 - torch.eye(5, dtype=dtype).unsqueeze(0)
     if dtype == torch.float64:
-        monkeypatch.setattr("architectures.ntm.length", lambda x: x.norm(dim=-1, keepdim=True))
+        monkeypatch.setattr("architectures.controlled_memory.length", lambda x: x.norm(dim=-1, keepdim=True))
         monkeypatch.setattr("dnc.util.δ", 0.0)
     y, after = memory(given["x"], state)
     monkeypatch.setattr("architectures.dnc.access", dnc_access(reference))

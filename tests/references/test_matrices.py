@@ -21,8 +21,9 @@ from agreement import (
 from xlstm.blocks.mlstm.backends import parallel_stabilized_simple, recurrent_step_stabilized_simple
 
 from architectures.gated_delta_net import GatedDeltaMixer
-from architectures.linear_attention import LinearAttentionMixer, split_heads
+from architectures.linear_attention import LinearAttentionMixer
 from architectures.mlstm import MLSTMMixer
+from architectures.residual_stack import split_heads
 
 
 def load(package, path):

@@ -27,11 +27,7 @@ from architectures.lstm import LSTM
 from architectures.min_gru import MinGRUMixer
 from architectures.rnn import RNN
 from architectures.slstm import SLSTMMixer
-
-
-def layers_first(state):
-    """Return `lower` and `hidden` of a stack of recurrent layers as PyTorch has them [layer b h]."""
-    return torch.cat([state["lower"], state["hidden"].unsqueeze(1)], dim=1).transpose(0, 1).contiguous()
+from architectures.stacked_layers import layers_first
 
 
 def stack_state(dtype):
@@ -127,7 +123,7 @@ def test_min_gru(num_steps, dtype, from_zero):
 
     In float32 they would leave four digits of its gradients over 130 steps: it always computes in float64.
     """
-    mixer = MinGRUMixer(HIDDEN)
+    mixer = MinGRUMixer(HIDDEN, None)
     given = weights(mixer, dtype, without=["gate.bias"])
     given["x"] = leaf(ROWS, num_steps, HIDDEN, dtype=dtype)
     h, before = torch.zeros(ROWS, HIDDEN, dtype=dtype), None
@@ -156,7 +152,7 @@ def default_dtype(dtype):
 @dtypes
 def test_lru(num_steps, dtype):
     """Its D is a matrix, here a diagonal one. It returns no state and takes one for a single row."""
-    mixer = LRUMixer(HIDDEN, state_size=5)
+    mixer = LRUMixer(HIDDEN, 5, (2.0, 1000.0), 0.3)
     given = weights(mixer, dtype)
     given |= {"x": leaf(ROWS, num_steps, HIDDEN, dtype=dtype), "state": leaf(ROWS, 5, 2, dtype=dtype)}
     y, _ = mixer.run(given["x"], given["state"])
