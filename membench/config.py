@@ -86,8 +86,8 @@ class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     solved_at: Annotated[float, Meta(gt=0, le=1)] = 0.95
     """Success at two evaluations in a row that counts as solved."""
     stop_when_solved: bool = True
-    """End the run when the task is solved and, at some time, 95 % of the last 320 sampled answers were right:
-    a greedy policy is right long before the sampled one is sure."""
+    """End the run at the first evaluation at which the latest two are that good and 95 % of the sampled
+    answers of the last 320 training episodes were right: a greedy policy is right before the sampled is."""
     num_final_episodes: PositiveInt = 1_000
     """Fresh episodes after training that `success` is measured on."""
 

@@ -23,6 +23,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     command: str
     preset: str | None = None
     overrides: Settings = {}
+    num_parameters: int | None = None
+    """Of `--match-parameters`; None leaves it to the suite."""
     configs: list[RunConfig]
 
     def extended(self, earlier: "Plan | None") -> "Plan":
@@ -34,7 +36,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return msgspec.structs.replace(self, configs=[*kept, *self.configs])
 
     def _settings(self) -> tuple:
-        return self.suite, self.profile, self.preset, self.overrides
+        return self.suite, self.profile, self.preset, self.overrides, self.num_parameters
 
     def missing(self, records: list[RunRecord]) -> list[RunConfig]:
         """Return the planned runs that no record exists for."""

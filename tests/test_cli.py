@@ -101,6 +101,11 @@ def suite(tmp_path):
             "curriculum and ladder: must not both be set",
         ),
         (["train", "--architecture", "gru", "--match-parameters", "9"], "--match-parameters 9: no width"),
+        (
+            ["describe", "gru", "--match-parameters", "75000", "--set", "memory.hidden_size=64"],
+            "--match-parameters 75000: chooses the memory's width, and --set memory.hidden_size=64 has",
+        ),
+        (["check", "gru", "--set", "ppo.learning_rate=0.1"], "--set ppo: the laws know nothing of it"),
         (["tune", "grru"], "architecture 'grru': unknown; did you mean 'gru'?"),
         (["diagnose", "gru", "--horizons", "20;30"], "--horizons '20;30': must be numbers with commas"),
         (["report", "/no/such/folder"], "does not exist"),

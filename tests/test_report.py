@@ -462,6 +462,17 @@ def test_in_rows_every_seed_is_seen_and_none_hides_another():
     assert strokes[0] == 6_000  # of 4,000, 4,000, 6,000 and more than 8,000 the later of the middle two
 
 
+def test_in_rows_a_lost_run_is_crossed_out_in_every_figure():
+    records = [make_record(name, 5, 0) for name in MANY]
+    records += [make_record("gru", 5, 1, status="diverged", success=None, error="loss nan")]
+    frame = tidy(to_frame(records))
+    for name in ("success", "steps_to_solved", "learning_curves"):
+        figure = figures_for(frame)[name](frame)
+        crosses = [line.get_xydata() for line in figure.axes[0].lines if line.get_marker() == "x"]
+        assert np.isfinite(np.concatenate(crosses)).all(1).sum() == 1, name
+        assert "diverged or failed" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_in_rows_five_seeds_have_an_interval():
     records = [make_record(name, 5, 0) for name in MANY[1:]]
     records += [make_record("gru", 5, seed, success=0.5 + 0.1 * seed, status="unsolved") for seed in range(5)]

@@ -26,6 +26,13 @@ set_option = click.option(
     metavar="FIELD=VALUE",
     help="Set any field of the configuration, for example ppo.learning_rate=3e-4; wins over everything.",
 )
+memory_set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="memory.OPTION=VALUE",
+    help="Build the memory with this option of its own, for example memory.num_layers=1.",
+)
 device_option = click.option("--device", metavar="cpu|cuda[:N]", help="Where to train.  [default: cpu]")
 refresh_option = click.option("--refresh", is_flag=True, help="Do again what is there already.")
 json_option = click.option(
@@ -86,6 +93,12 @@ class Given:
         )
         source = "--set" if self.assignments else "--device" if self.device else "--curriculum"
         build_config(merge({"architecture": "gru"}, overrides), source=source)
+        width = overrides.get("memory", {}).get("hidden_size")
+        if self.num_parameters is not None and width is not None:
+            raise InputError(
+                f"--match-parameters {self.num_parameters}: chooses the memory's width, and "
+                f"--set memory.hidden_size={width} has chosen it already; give one of them"
+            )
         return overrides
 
     def states_no_size(self) -> bool:

@@ -86,6 +86,7 @@ def run(
         command=shlex.join(["membench", *sys.argv[1:]]),
         preset=given.preset,
         overrides=overrides,
+        num_parameters=given.num_parameters,
         configs=configs,
     )
     write_plan(results, plan.extended(read_plan(results)))
@@ -154,7 +155,8 @@ def train(
     "--into",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Keep the outcome in this file, as architectures/tuned.json does for the built-in memories.",
+    help="Keep the outcome in this file. Runs read architectures/tuned.json alone; for a memory of your own, "
+    "write what was found into its class's `settings`.",
 )
 @jobs_option
 @out_option("results/tune-ARCHITECTURE")

@@ -9,6 +9,7 @@ from membench.cli.options import (
     Given,
     json_option,
     match_option,
+    memory_set_option,
     out_option,
     preset_option,
     read_horizons,
@@ -16,7 +17,7 @@ from membench.cli.options import (
     settings_options,
 )
 from membench.cli.printing import print_json, print_table, show_report
-from membench.errors import unknown_name
+from membench.errors import InputError, unknown_name
 
 
 @click.command()
@@ -154,14 +155,16 @@ def diagnose(architecture: str, horizons: str, given: Given, as_json: bool) -> N
 
 @click.command()
 @click.argument("architecture")
-@settings_options(set_option)
+@settings_options(memory_set_option)
 @json_option
 def check(architecture: str, given: Given, as_json: bool) -> None:
     """Run the laws that every memory obeys on ARCHITECTURE: a built-in name, or my.module:MyMemory."""
     from membench.check import check_architecture
 
-    options = given.overrides().get("memory", {})
-    results = check_architecture(architecture, options)
+    overrides = given.overrides()
+    if strangers := sorted(overrides.keys() - {"memory"}):
+        raise InputError(f"--set {strangers[0]}: the laws know nothing of it (legal: memory.OPTION=VALUE)")
+    results = check_architecture(architecture, overrides.get("memory", {}))
     passed = all(result.passed for result in results)
     if as_json:
         print_json({"architecture": architecture, "passed": passed, "laws": results})

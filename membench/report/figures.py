@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import ArrayLike
+from matplotlib.ticker import MaxNLocator
 
 from membench import stats
 from membench.report import text
@@ -30,8 +28,11 @@ from membench.report.panels import (
     CellAxis,
     chance_line,
     chance_note,
+    cross_out,
     large_numbers,
     legend,
+    log_ticks,
+    lost_note,
     note,
     say_nothing_here,
 )
@@ -57,7 +58,7 @@ def success_figure(frame: pd.DataFrame) -> Figure:
         look, success = found[cell.architecture], cell.runs.counted_success
         centre, places = axis.centre(cell), axis.spread(cell)
         axes.plot(places, success, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
-        _cross_out(axes, places, success, is_lost(cell.runs))
+        cross_out(axes, places, success, is_lost(cell.runs))
         means[cell.architecture].append((centre, float(success.mean())))
         if interval := stats.bootstrap_interval(success.tolist()):
             axes.vlines(centre, *interval, color=look.colour, linewidth=2.2)
@@ -65,7 +66,7 @@ def success_figure(frame: pd.DataFrame) -> Figure:
     axes.set(ylim=(-0.03, 1.05), ylabel="success (share of right answers)")
     axis.label(axes)
     axes.set_xlabel(axis.title)
-    legend(figure, found.values(), [chance_note(), *_lost_note(frame)])
+    legend(figure, found.values(), [chance_note(), *lost_note(frame)])
     return figure
 
 
@@ -79,7 +80,7 @@ def steps_to_solved_figure(frame: pd.DataFrame) -> Figure:
     figure.supxlabel(axis.title, fontsize="medium")
     any_unsolved = bool((frame.status == "unsolved").any())
     hollow = [note("not solved by then", marker="o", markerfacecolor="none")] * any_unsolved
-    legend(figure, found.values(), [*hollow, *_lost_note(frame)])
+    legend(figure, found.values(), [*hollow, *lost_note(frame)])
     return figure
 
 
@@ -112,9 +113,7 @@ def _time_axis(axes: Axes) -> None:
     low, high = axes.get_ylim()
     widening = max(1.0, (5 * low / high) ** 0.5)  # a factor of 5 holds two ticks at least
     axes.set_ylim(low / widening, high * widening)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    large_numbers(axes.yaxis)
+    log_ticks(axes.yaxis)
 
 
 def learning_curves_figure(frame: pd.DataFrame) -> Figure:
@@ -133,7 +132,7 @@ def learning_curves_figure(frame: pd.DataFrame) -> Figure:
         axes.remove()
     figure.supxlabel("training steps", fontsize="medium")
     figure.supylabel("success (greedy)", fontsize="medium")
-    legend(figure, found.values(), [chance_note(), *_lost_note(frame)])
+    legend(figure, found.values(), [chance_note(), *lost_note(frame)])
     return figure
 
 
@@ -144,7 +143,7 @@ def _curves_panel(axes: Axes, runs: pd.DataFrame, found: dict[str, Look]) -> Non
         steps, success = [point.steps for point in curve], [point.success for point in curve]
         axes.plot(steps, success, color=look.colour, linewidth=0.8, alpha=0.7)
         axes.plot(steps[-1:], success[-1:], look.marker, color=look.colour, markersize=3)
-        _cross_out(axes, steps[-1:], success[-1:], [lost] * len(steps[-1:]))
+        cross_out(axes, steps[-1:], success[-1:], [lost] * len(steps[-1:]))
     axes.set(ylim=(-0.03, 1.05))
     if runs.curve.map(len).any():
         axes.set_xlim(left=0)
@@ -203,15 +202,6 @@ def _join(
         axes.plot(
             *zip(*places, strict=True), style, color=found[name].colour, markersize=8, linewidth=1, zorder=1
         )
-
-
-def _cross_out(axes: Axes, places: ArrayLike, values: ArrayLike, lost: ArrayLike) -> None:
-    chosen = np.asarray(lost, dtype=bool)
-    axes.plot(np.asarray(places)[chosen], np.asarray(values)[chosen], "x", color="black", zorder=5)
-
-
-def _lost_note(frame: pd.DataFrame) -> list[Line2D]:
-    return [note("diverged or failed", marker="x", color="black")] * bool(is_lost(frame).any())
 
 
 Draw = Callable[[pd.DataFrame], Figure]

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from membench.report import text
-from membench.report.frame import Cell, cell_names, differ_by_horizon_only
+from membench.report.frame import Cell, cell_names, differ_by_horizon_only, is_lost
 from membench.report.looks import Look
 
 WIDTH = 7.0
@@ -120,3 +121,21 @@ def large_numbers(axis: Axis) -> None:
 def say_nothing_here(axes: Axes, why: str) -> None:
     """Write in an empty panel why it is empty."""
     axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def log_ticks(axis: Axis) -> None:
+    """Mark 1, 2 and 5 times the powers of ten, for a logarithmic axis of large numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_formatter(NullFormatter())
+    large_numbers(axis)
+
+
+def cross_out(axes: Axes, places: ArrayLike, values: ArrayLike, lost: ArrayLike) -> None:
+    """Put a cross over those of some points whose runs were lost."""
+    chosen = np.asarray(lost, dtype=bool)
+    axes.plot(np.asarray(places)[chosen], np.asarray(values)[chosen], "x", color="black", zorder=5)
+
+
+def lost_note(frame: pd.DataFrame) -> list[Line2D]:
+    """Return what a legend says of crosses, if a run was lost."""
+    return [note("diverged or failed", marker="x", color="black")] * bool(is_lost(frame).any())

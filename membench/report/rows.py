@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from membench import stats
 from membench.report.frame import (
@@ -23,13 +23,16 @@ from membench.report.panels import (
     WIDTH,
     chance_line,
     chance_note,
+    cross_out,
     large_numbers,
+    log_ticks,
+    lost_note,
     note,
 )
 
 BLUE = "#0072B2"
 PANELS_PER_ROW = 4
-LINE_STYLES = ("-", "--", ":", "-.")
+LINE_STYLES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 3)))
 
 
 def are_many(frame: pd.DataFrame) -> bool:
@@ -54,7 +57,7 @@ def success_rows_figure(frame: pd.DataFrame) -> Figure:
                 axes.hlines(place, *interval, color="black", linewidth=1.2)
         axes.set_xlim(-0.03, 1.05)
     notes = [_seed_note(), note("mean", marker="|", markersize=9, color="black"), chance_note()]
-    figure.legend(handles=notes, loc="outside upper right", ncols=3)
+    figure.legend(handles=[*notes, *lost_note(frame)], loc="outside upper right", ncols=4)
     return figure
 
 
@@ -69,17 +72,19 @@ def steps_to_solved_rows_figure(frame: pd.DataFrame) -> Figure:
             _dots(axes, steps, heights, is_lost(runs).to_numpy())
             bounds = censored_at(runs, "steps").where(steps.isna())
             axes.plot(bounds, heights, "o", color=BLUE, markerfacecolor="none", markeredgewidth=0.8)
+            never = heights[np.isinf(bounds)]
+            axes.plot(
+                np.full(len(never), 0.98), never, "x", color="black", transform=axes.get_yaxis_transform()
+            )
             median = median_time(runs, "solved", "steps")
             if len(runs) and not median.is_lower_bound and np.isfinite(median.value):
                 _stroke(axes, median.value, place)
         axes.set_xscale("log")
         axes.margins(x=0.08)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        large_numbers(axes.xaxis)
+        log_ticks(axes.xaxis)
     hollow = note("not solved by then", marker="o", markerfacecolor="none", color=BLUE)
     notes = [_seed_note(), note("median", marker="|", markersize=9, color="black"), hollow]
-    figure.legend(handles=notes, loc="outside upper right", ncols=3)
+    figure.legend(handles=[*notes, *lost_note(frame)], loc="outside upper right", ncols=4)
     return figure
 
 
@@ -93,9 +98,10 @@ def learning_curves_grid(frame: pd.DataFrame) -> Figure:
     for axes, (architecture, look) in zip(grid.flat, found.items(), strict=False):
         runs = frame.loc[frame.architecture == architecture]
         chance_line(axes, runs)
-        for cell, curve in zip(runs.cell, runs.curve, strict=True):
+        for cell, curve, lost in zip(runs.cell, runs.curve, is_lost(runs), strict=True):
             steps, success = [point.steps for point in curve], [point.success for point in curve]
-            axes.plot(steps, success, styles[cell], color=BLUE, linewidth=0.8, alpha=0.7)
+            axes.plot(steps, success, linestyle=styles[cell], color=BLUE, linewidth=0.8, alpha=0.7)
+            cross_out(axes, steps[-1:], success[-1:], [lost] * len(steps[-1:]))
         axes.set_title(look.name)
         axes.set(ylim=(-0.03, 1.05))
         axes.set_xlim(left=0)
@@ -107,7 +113,7 @@ def learning_curves_grid(frame: pd.DataFrame) -> Figure:
     figure.supylabel("success (greedy)", fontsize="medium")
     heading = cell_heading(frame).lower()
     notes = [note(f"{heading} {name}", linestyle=styles[name], color=BLUE) for name in names]
-    figure.legend(handles=[*notes, chance_note()], loc="outside upper right", ncols=4)
+    figure.legend(handles=[*notes, chance_note(), *lost_note(frame)], loc="outside upper right", ncols=4)
     return figure
 
 
@@ -134,7 +140,7 @@ def _side_by_side(place: int, num_runs: int) -> np.ndarray:
 
 def _dots(axes: Axes, values: pd.Series, heights: np.ndarray, lost: np.ndarray) -> None:
     axes.plot(values, heights, "o", color=to_rgba(BLUE, 0.7), markeredgewidth=0, markersize=3.5)
-    axes.plot(values[lost], heights[lost], "x", color="black", zorder=5)
+    cross_out(axes, values, heights, lost)
 
 
 def _stroke(axes: Axes, value: float, place: int) -> None:
@@ -142,4 +148,4 @@ def _stroke(axes: Axes, value: float, place: int) -> None:
 
 
 def _seed_note() -> Line2D:
-    return note("one seed (x: diverged or failed)", marker="o", markersize=3.5, color=BLUE)
+    return note("one seed", marker="o", markersize=3.5, color=BLUE)
