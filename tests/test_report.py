@@ -473,6 +473,15 @@ def test_in_rows_a_lost_run_is_crossed_out_in_every_figure():
         assert "diverged or failed" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+def test_in_a_grid_every_curve_is_seen_to_its_end():
+    records = [make_record(name, 5, 0, steps=2_000 * (place + 1)) for place, name in enumerate(MANY)]
+    frame = tidy(to_frame(records))
+    figure = figures_for(frame)["learning_curves"](frame)
+    for axes in figure.axes:
+        steps = axes.lines[1].get_xdata()
+        assert axes.get_xlim()[0] == 0 and steps[-1] <= axes.get_xlim()[1]
+
+
 def test_in_rows_five_seeds_have_an_interval():
     records = [make_record(name, 5, 0) for name in MANY[1:]]
     records += [make_record("gru", 5, seed, success=0.5 + 0.1 * seed, status="unsolved") for seed in range(5)]

@@ -104,9 +104,10 @@ def learning_curves_grid(frame: pd.DataFrame) -> Figure:
             cross_out(axes, steps[-1:], success[-1:], [lost] * len(steps[-1:]))
         axes.set_title(look.name)
         axes.set(ylim=(-0.03, 1.05))
-        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         large_numbers(axes.xaxis)
+    for axes in grid.flat[: len(found)]:
+        axes.set_xlim(left=0)  # when all is drawn: it fixes the other end of an axis that they share
     for axes in grid.flat[len(found) :]:
         axes.remove()
     figure.supxlabel("training steps", fontsize="medium")
