@@ -49,7 +49,7 @@ def check_architecture(name: str, options: Settings | None = None) -> list[LawRe
     Raises:
         InputError: for an unknown name or option. An error inside the memory is a broken law, not raised.
     """
-    build = _builder(name, small_options(name) | check_memory_options(name, options or {}))
+    build = _builder(name, check_memory_options(name, small_options(name) | (options or {})))
     with kept_surroundings():
         torch.set_num_threads(1)  # at these sizes threads wait for one another, many times as long
         return [examine_law(law_name, law, build) for law_name, law in (LAWS | HARNESS_LAWS).items()]
