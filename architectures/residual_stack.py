@@ -6,8 +6,8 @@ What differs between memories built on it is the mixer alone. Unlike in most pap
 of a mixer and neither the embedding nor what a mixer writes has a bias, both against the delay drowning the
 cue: a zero observation, as in a silent delay, must not carry a constant that looks like a cue, nor a norm
 blow up the little that is left of one. What reads has a bias, so that a zero observation can look for
-something. A mixer whose paper gives it a constant all the same says so, and so it is behind the first layer
-of those that end in one.
+something. Two exceptions: minGRU's candidate is 1/2 at zero, and the outputs of LRU's and FFM's mixers have
+biases, which the layers behind them see.
 """
 
 from abc import ABC, abstractmethod
