@@ -105,7 +105,10 @@ def suite(tmp_path):
             ["describe", "gru", "--match-parameters", "75000", "--set", "memory.hidden_size=64"],
             "--match-parameters 75000: chooses the memory's width, and --set memory.hidden_size=64 has",
         ),
-        (["check", "gru", "--set", "ppo.learning_rate=0.1"], "--set ppo: the laws know nothing of it"),
+        (
+            ["check", "gru", "--set", "ppo.learning_rate=0.1"],
+            "--set ppo.learning_rate=0.1: the laws know nothing of it",
+        ),
         (["tune", "grru"], "architecture 'grru': unknown; did you mean 'gru'?"),
         (["diagnose", "gru", "--horizons", "20;30"], "--horizons '20;30': must be numbers with commas"),
         (["report", "/no/such/folder"], "does not exist"),

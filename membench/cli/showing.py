@@ -161,10 +161,11 @@ def check(architecture: str, given: Given, as_json: bool) -> None:
     """Run the laws that every memory obeys on ARCHITECTURE: a built-in name, or my.module:MyMemory."""
     from membench.check import check_architecture
 
-    overrides = given.overrides()
-    if strangers := sorted(overrides.keys() - {"memory"}):
-        raise InputError(f"--set {strangers[0]}: the laws know nothing of it (legal: memory.OPTION=VALUE)")
-    results = check_architecture(architecture, overrides.get("memory", {}))
+    options = given.overrides().get("memory", {})
+    for assignment in given.assignments:
+        if not assignment.startswith("memory."):
+            raise InputError(f"--set {assignment}: the laws know nothing of it (legal: memory.OPTION=VALUE)")
+    results = check_architecture(architecture, options)
     passed = all(result.passed for result in results)
     if as_json:
         print_json({"architecture": architecture, "passed": passed, "laws": results})
