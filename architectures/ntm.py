@@ -96,5 +96,5 @@ class NTM(ControlledMemory):
         weights = gate * weights + (1 - gate) * before
         back, stay, forth = shifts.softmax(-1).split(1, dim=-1)
         weights = back * weights.roll(-1, dims=-1) + stay * weights + forth * weights.roll(1, dims=-1)
-        sharpened = weights.clamp(min=1e-12) ** (1 + F.softplus(sharpening))
-        return sharpened / sharpened.sum(-1, keepdim=True)
+        # Equation 9 as a softmax, which no power makes zero over zero.
+        return torch.softmax((1 + F.softplus(sharpening)) * weights.clamp(min=1e-12).log(), dim=-1)
