@@ -7,6 +7,7 @@ record or the command line. Defaults are those of the suites; the deep dive's ow
 import hashlib
 import math
 import re
+from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -16,6 +17,9 @@ from membench.errors import InputError, unknown_name
 
 Settings: TypeAlias = dict[str, Any]
 """Nested fields of a `RunConfig`, some or all of them."""
+
+DEFAULTS_VERSION = 1
+"""To be raised whenever a default changes, so that runs with the old and the new one have different names."""
 
 PositiveInt = Annotated[int, Meta(ge=1, le=10**12)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**12)]
@@ -175,8 +179,18 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def run_id(self) -> str:
-        """A name for the run: readable in front, and at its end a hash of the whole configuration."""
-        digest = hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+        """A name for the run: readable in front, and at its end a hash of what departs from the defaults.
+
+        So a field that is added later leaves the names of earlier runs alone.
+        """
+        defaults = _flat_defaults()
+        stated = {
+            name: value
+            for name, value in flatten(to_settings(self)).items()
+            if name not in defaults or defaults[name] != value
+        }
+        content = msgspec.json.encode([DEFAULTS_VERSION, stated], order="sorted")
+        digest = hashlib.sha256(content).hexdigest()[:12]
         readable = re.sub(r"[^A-Za-z0-9_.-]", "_", self.architecture)[:40].lstrip(".")
         return f"{readable}-h{self.task.horizon}-s{self.seed}-{digest}"
 
@@ -192,6 +206,11 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ]
         told += [self.objective] * (self.objective != "ppo")
         return ", ".join([self.architecture, f"horizon {self.task.horizon}", *told, f"seed {self.seed}"])
+
+
+@cache
+def _flat_defaults() -> Settings:
+    return flatten(to_settings(RunConfig(architecture="")))
 
 
 def build_config(settings: Settings, *, source: str = "configuration") -> RunConfig:

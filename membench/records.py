@@ -1,6 +1,7 @@
 """Records: one file per run on disk, and the tidy frame that tables and plots are made from.
 
-Under a results folder, `runs/ID.json` is the record of a run and `runs/ID.pt` its final weights.
+Under a results folder, `runs/ID.json` is the record of a run and `runs/ID.pt` its final weights. `runs.jsonl`
+holds records too, one per line, to be kept or passed on; a file in `runs/` wins over a line of the same run.
 """
 
 import os
@@ -13,13 +14,19 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from membench.config import RunConfig
+from membench.config import RunConfig, flatten, to_settings
 from membench.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 2
+
+PACKED = "runs.jsonl"
+"""Name of the file of a results folder that holds many records."""
+
+MATCHED_SIZES = ("memory.hidden_size", "memory.feedforward_size")
+"""Options that `membench.sizing` chooses to reach a number of parameters."""
 
 Status = Literal["solved", "unsolved", "diverged", "failed"]
 
@@ -173,6 +180,21 @@ def write_record(results: Path, record: RunRecord) -> Path:
     return path
 
 
+def pack_records(results: Path) -> Path:
+    """Write every record of a results folder into its `runs.jsonl`; return the path of that.
+
+    Raises:
+        InputError: if a file or line is damaged, for packing would drop it.
+    """
+    records, complaints = read_records(results)
+    if complaints:
+        raise InputError(f"--pack: {complaints[0]}; mend or remove it first")
+    path = results / PACKED
+    with atomic_writer(path) as file:
+        file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
+    return path
+
+
 def read_record(path: Path) -> RunRecord:
     """Read and validate a record.
 
@@ -180,24 +202,40 @@ def read_record(path: Path) -> RunRecord:
         InputError: naming the file, if it cannot be read or is not a record.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
-    except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise InputError(f"{path}: not a record of membench ({error})") from error
+        return _decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it ({error.strerror})") from error
 
 
-def read_records(results: Path) -> tuple[list[RunRecord], list[str]]:
-    """Read every record under a results folder.
+def read_records(source: Path) -> tuple[list[RunRecord], list[str]]:
+    """Read every record of a results folder, or of one file like its `runs.jsonl`.
 
     Returns:
-        The records in a fixed order, and one sentence per file that is damaged or foreign.
+        The records in a fixed order, and one sentence per file or line that is damaged or foreign.
     """
-    records, complaints = [], []
-    for path in sorted(runs_folder(results).glob("*.json")):
+    packed = source if source.is_file() else source / PACKED
+    contents = [(f"{packed}, line {number}", line) for number, line in enumerate(_lines(packed), start=1)]
+    contents += [(str(path), path.read_bytes()) for path in runs_folder(source).glob("*.json")]
+    records, complaints = {}, []
+    for where, content in contents:
         try:
-            records.append(read_record(path))
+            record = _decode(content, where)
         except InputError as error:
             complaints.append(str(error))
-    return records, complaints
+        else:
+            records[record.run_id] = record
+    return [records[run_id] for run_id in sorted(records)], sorted(complaints)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+def _decode(content: bytes, where: str) -> RunRecord:
+    try:
+        return msgspec.json.decode(content, type=RunRecord)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InputError(f"{where}: not a record of membench ({error})") from error
 
 
 def make_results_folder(results: Path) -> None:
@@ -227,13 +265,36 @@ def make_writable_folder(folder: Path) -> None:
 TASK_COLUMNS = ("num_items", "num_cues", "query_flag", "observation_noise", "reveal_cue")
 """Fields of the task, beside its name and horizon, that a frame has as columns."""
 
+NOT_A_SETTING = (
+    *("architecture", "matched_parameters", "objective", "total_timesteps", "ladder", "seed"),
+    *("device", "num_threads"),
+)
+"""Fields of a configuration that do not tell cells apart, or have a column of their own."""
+
+
+def told_settings(config: RunConfig) -> dict[str, str | float | int]:
+    """Return what a configuration says of the memory and how it was trained, flat: {"ppo.discount": 0.99}.
+
+    The task, the sizes that were chosen for a number of parameters, and `NOT_A_SETTING` are left out. What
+    is neither a number nor a text is given as text.
+    """
+    told = {
+        name: value if isinstance(value, str | float | int) else str(value)
+        for name, value in flatten(to_settings(config)).items()
+        if not name.startswith("task.") and name not in NOT_A_SETTING and value is not None
+    }
+    if config.matched_parameters is not None:
+        told = {name: value for name, value in told.items() if name not in MATCHED_SIZES}
+    stages = (f"{stage.horizon}:{stage.timesteps}" for stage in config.curriculum)
+    return told | {"curriculum": ",".join(stages)}
+
 
 def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
     """Return one row per run.
 
     The record's plain fields; `parameters` as its total; `device`, `objective`, `ladder` and `first_horizon`
-    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `num_slots` and
-    `hidden_size` where they were chosen by hand; `curve` and `rungs` as lists.
+    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `settings` as
+    `told_settings` gives them; `curve` and `rungs` as lists.
     """
     import pandas as pd  # training needs none
 
@@ -250,14 +311,11 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
             "objective": record.config.objective,
             "ladder": record.config.ladder,
             "first_horizon": record.config.task.horizon,
-            "num_slots": record.config.memory.get("num_slots"),
-            "hidden_size": None
-            if record.config.matched_parameters
-            else record.config.memory.get("hidden_size"),
+            "settings": told_settings(record.config),
         }
         | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
         | {"curve": record.curve, "rungs": record.rungs}
         for record in records
     ]
-    configured = ["parameters", "device", "objective", "ladder", "first_horizon", "num_slots", "hidden_size"]
+    configured = ["parameters", "device", "objective", "ladder", "first_horizon", "settings"]
     return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,6 +190,34 @@ def test_a_damaged_record_is_named_and_set_aside(membench, suite, tmp_path):
     code, out, err = membench("report", tmp_path)
     assert code == 0
     assert str(damaged) in err and "missing: 1 of 2 runs" in out
+
+
+def test_packed_records_are_read_like_single_ones_and_are_not_run_again(membench, suite, tmp_path):
+    out = tmp_path / "out"
+    membench("run", "--suite", suite, "--out", out, "--architectures", "gru")
+    assert membench("report", out, "--pack")[0] == 0
+    before = {path.name: path.read_bytes() for path in [out / "report.md", *(out / "tables").iterdir()]}
+    records = read_records(out)[0]
+    shutil.rmtree(out / "runs")
+    code, text, _ = membench("report", out / "runs.jsonl", "--json")
+    assert code == 0 and len(json.loads(text)) == len(records) == 4
+    code, _, err = membench("run", "--suite", suite, "--out", out, "--architectures", "gru")
+    assert code == 0 and "4 runs are there already, 0 to do" in err
+    assert before == {
+        path.name: path.read_bytes() for path in [out / "report.md", *(out / "tables").iterdir()]
+    }
+    assert read_records(out) == (records, [])
+
+
+def test_packing_drops_nothing_that_is_damaged(membench, suite, tmp_path):
+    membench("run", "--suite", suite, "--out", tmp_path, "--architectures", "gru", "--seeds", 1)
+    membench("report", tmp_path, "--pack")
+    packed = tmp_path / "runs.jsonl"
+    content = packed.read_bytes() + b'{"run_id": "gru'
+    packed.write_bytes(content)
+    code, _, err = membench("report", tmp_path, "--pack")
+    assert code == 2 and "runs.jsonl, line 3" in err
+    assert packed.read_bytes() == content
 
 
 def test_train_writes_what_a_suite_writes(membench, tmp_path):

@@ -1,5 +1,8 @@
 """Configurations: what is accepted, what is refused and in which words."""
 
+import hashlib
+import json
+
 import msgspec
 import pytest
 
@@ -47,6 +50,14 @@ def test_a_run_id_is_stable_and_tells_configurations_apart():
     others = [{"seed": 1}, {"ppo": {"learning_rate": 1e-4}}, {"memory": {"hidden_size": 9}}]
     ids = {build_config(merge({"architecture": "gru"}, other)).run_id for other in others}
     assert len(ids | {config.run_id}) == 4
+
+
+def test_a_run_id_holds_what_departs_from_the_defaults_and_nothing_else():
+    # What a default is today, stated or not, must not matter: else every new field would rename old runs.
+    stated = [1, {"architecture": "gru", "memory.hidden_size": 9, "task.horizon": 5}]
+    digest = hashlib.sha256(json.dumps(stated, separators=(",", ":")).encode()).hexdigest()[:12]
+    settings = {"architecture": "gru", "memory": {"hidden_size": 9}, "task": {"horizon": 5, "num_cues": 4}}
+    assert build_config(settings).run_id == f"gru-h5-s0-{digest}"
 
 
 @pytest.mark.parametrize("architecture", ["../../etc/x:Y", "a/b:C", "..", "<script>:X"])

@@ -49,13 +49,17 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> None:
-    """Write the report of a results folder and print its main table, or its records as JSON."""
+def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as_json: bool) -> None:
+    """Write the report of a results folder or file of records; print its main table, or the records as JSON.
+
+    With `pack` the records are also written into one file.
+    """
     from membench.plan import plan_of
-    from membench.records import read_records, to_frame
+    from membench.records import pack_records, read_records, to_frame
     from membench.report import ReportHeading, headline_caption, headline_table, write_report
 
-    records, complaints = read_records(results)
+    results = source.parent if source.is_file() else source
+    records, complaints = read_records(source)
     plan = plan_of(results, records)
     records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
     heading = ReportHeading(
@@ -68,6 +72,8 @@ def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> Non
     files = write_report(out or results, records, missing, complaints, heading)
     for complaint in complaints:
         click.echo(f"set aside: {complaint}", err=True)
+    if pack:
+        click.echo(f"packed: {pack_records(results)}", err=True)
     if as_json:
         print_json(records)
         return

@@ -21,12 +21,16 @@ from membench.errors import InputError, unknown_name
 
 
 @click.command()
-@click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True))
+@click.option("--pack", is_flag=True, help="Write all records into DIR/runs.jsonl too, to keep or pass on.")
 @out_option("DIR")
 @json_option
-def report(results: Path, out: Path | None, as_json: bool) -> None:
-    """Write tables, plots and report again from the records in DIR, finished or not."""
-    show_report(results, out=out, as_json=as_json)
+def report(results: Path, pack: bool, out: Path | None, as_json: bool) -> None:
+    """Write tables, plots and report again from the records in DIR, finished or not.
+
+    DIR is a results folder, or a file of records like its runs.jsonl.
+    """
+    show_report(results, out=out, pack=pack, as_json=as_json)
 
 
 @click.command("list")

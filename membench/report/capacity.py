@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from membench.report import text
-from membench.report.frame import CELL_COLUMNS, SIZES, cells, varying_columns
+from membench.report.frame import cells, name_of, varying_settings
 from membench.report.looks import looks
 from membench.report.panels import WIDTH
 from membench.report.tables import KEY, Table, shown_key
@@ -42,7 +42,7 @@ def capacity_figure(frame: pd.DataFrame) -> Figure:
     found = looks(frame.architecture)
     num_columns = min(MAPS_PER_ROW, len(found))
     num_rows = -(-len(found) // num_columns)
-    sizes = [name for name in SIZES if name in varying_columns(frame)]
+    sizes = varying_settings(frame)
     frame = frame.fillna(dict.fromkeys(sizes, 0))  # a size that was not chosen is one row of the map
     rows = ["num_items", "num_cues", *sizes]
     height = 0.9 + 0.34 * len(frame[rows].drop_duplicates())
@@ -85,5 +85,5 @@ def _map(axes: Axes, frame: pd.DataFrame, architecture: str, rows: list[str]) ->
 
 def _row_name(row: tuple[float, ...], names: list[str]) -> str:
     items, cues, *sizes = row
-    chosen = [CELL_COLUMNS[name](size) for name, size in zip(names[2:], sizes, strict=True) if size]
+    chosen = [name_of(name, size) for name, size in zip(names[2:], sizes, strict=True) if size]
     return ", ".join([f"{items:.0f} x {cues:.0f}", *chosen])

@@ -21,8 +21,6 @@ WHOLE_NUMBERS = [
     "peak_memory_bytes",
     "state_bytes",
     "parameters",
-    "num_slots",
-    "hidden_size",
 ]
 FRACTIONS = [
     "success",
@@ -49,19 +47,30 @@ CELL_COLUMNS: dict[str, Callable[[Any], str]] = {
     "observation_noise": "noise {}".format,
     "reveal_cue": "cue revealed".format,
     "objective": str,
-    "num_slots": "{:.0f} slots".format,
-    "hidden_size": "{:.0f} units".format,
 }
-"""What tells cells apart and how each is named; flags and noise are named where there are some, sizes where a
-memory has several."""
+"""What tells tasks apart and how each is named; flags and noise are named where there are some."""
+
+SETTING_NAMES: dict[str, Callable[[Any], str]] = {
+    "memory.num_slots": "{:.0f} slots".format,
+    "memory.hidden_size": "{:.0f} units".format,
+    "memory.num_layers": lambda number: "1 layer" if number == 1 else f"{number:.0f} layers",
+    "ppo.learning_rate": "learning rate {:g}".format,
+    "curriculum": lambda stages: f"curriculum {_horizons(stages)}" if stages else "direct",
+    "agent.head": "{} head".format,
+}
+"""How settings are named that tell cells apart; others by their last word and their value."""
 
 
-SIZES = ("num_slots", "hidden_size")
-"""Those of `CELL_COLUMNS` that are sizes of a memory."""
+def _horizons(stages: str) -> str:
+    return ", ".join(stage.partition(":")[0] for stage in stages.split(","))
 
-OF_MEMORY = (*SIZES, "reveal_cue")
-"""Those that tell cells apart only where one memory has several: sizes are a memory's own, and seeing the cue
-again is what makes the oracle one."""
+
+def name_of(column: str, value: Any) -> str:
+    """Return what a cell is called for one of the `varying_columns`."""
+    if name := (CELL_COLUMNS | SETTING_NAMES).get(column):
+        return name(value)
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return f"{column.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
 class Cell(NamedTuple):
@@ -89,8 +98,9 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
     Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured; `bits`
     is what it recalled of `bits_shown`; `cell` names the run's cell; `cell_place` is that cell's place in the
-    order.
+    order. Every setting that differs between the runs of one memory is a column, missing where not stated.
     """
+    frame = frame.assign(**_varying_settings(frame))
     frame = frame.assign(**{name: frame[name].astype(float) for name in WHOLE_NUMBERS + FRACTIONS})
     frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
     asked = list(zip(frame.num_items, frame.num_cues, strict=True))
@@ -109,16 +119,36 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns="place")
 
 
+def _varying_settings(frame: pd.DataFrame) -> dict[str, list]:
+    """Return the settings that differ between runs of one memory, each as a column."""
+    by_memory = [list(runs) for _, runs in frame.groupby("architecture").settings]
+    names = dict.fromkeys(name for settings in frame.settings for name in settings)
+    return {
+        name: [settings.get(name) for settings in frame.settings]
+        for name in names
+        if any(len({settings.get(name) for settings in runs}) > 1 for runs in by_memory)
+    }
+
+
+def varying_settings(frame: pd.DataFrame) -> list[str]:
+    """Return the settings that tell cells of a tidy frame apart."""
+    return [name for name in frame.columns if name == "curriculum" or "." in name]
+
+
 def varying_columns(frame: pd.DataFrame) -> list[str]:
-    """Return which of `CELL_COLUMNS` tell cells apart; what belongs to a memory must differ within one."""
+    """Return which columns of a tidy frame tell cells apart.
+
+    A revealed cue does only where one memory has runs with and without: it is what makes the oracle one.
+    """
     by_memory = [runs for _, runs in frame.groupby("architecture")]
-    return [
+    varying = [
         name
         for name in CELL_COLUMNS
         if any(
-            len(runs[name].drop_duplicates()) > 1 for runs in (by_memory if name in OF_MEMORY else [frame])
+            len(runs[name].drop_duplicates()) > 1 for runs in (by_memory if name == "reveal_cue" else [frame])
         )
     ]
+    return varying + varying_settings(frame)
 
 
 def _cell_names(frame: pd.DataFrame, varying: list[str]) -> pd.Series:
@@ -130,12 +160,15 @@ def _cell_names(frame: pd.DataFrame, varying: list[str]) -> pd.Series:
 
 
 def _cell_name(row: dict[Hashable, Any], varying: list[str]) -> str:
-    parts = [CELL_COLUMNS[name](row[name]) for name in varying if not _goes_without_saying(row[name])]
+    parts = [name_of(name, row[name]) for name in varying if not _goes_without_saying(name, row[name])]
     return ", ".join(parts) or "plain"
 
 
-def _goes_without_saying(value: Any) -> bool:
-    return value is False or (isinstance(value, float) and (value == 0 or math.isnan(value)))
+def _goes_without_saying(name: str, value: Any) -> bool:
+    """Return whether a cell's name is silent about a value: one not stated, or a flag that is off."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return name in CELL_COLUMNS and (value is False or (isinstance(value, float) and value == 0))
 
 
 def differ_by_horizon_only(frame: pd.DataFrame) -> bool:

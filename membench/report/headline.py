@@ -1,19 +1,16 @@
 """The result at a glance, in one table that fits a terminal."""
 
-import math
-
 import pandas as pd
 
 from membench.report import text
 from membench.report.frame import (
-    SIZES,
     cell_names,
     differ_by_horizon_only,
     is_ladder,
     num_solved,
     tidy,
     varies_in_what_is_shown,
-    varying_columns,
+    varying_settings,
 )
 from membench.report.frontier import frontier_table
 from membench.report.looks import display_name
@@ -58,9 +55,9 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
-    rows, sizes = [], [name for name in SIZES if name in varying_columns(frame)]
+    rows, sizes = [], varying_settings(frame)
     for architecture, runs in frame.groupby("architecture", sort=False):
-        at_usual_size = runs.loc[[all(map(math.isnan, row)) for row in runs[sizes].to_numpy()]]
+        at_usual_size = runs.loc[runs[sizes].isna().all(axis=1)]
         runs = at_usual_size if len(at_usual_size) else runs  # so that every task counts once
         by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
         recalled, shown = by_cell.bits.sum(), by_cell.bits_shown.sum()

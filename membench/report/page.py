@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from membench.records import RunRecord
+from membench.records import RunRecord, told_settings
 from membench.report import text
 from membench.report.tables import Table
 
@@ -70,7 +70,11 @@ def page(
 def _num_repeated(records: list[RunRecord]) -> int:
     """Return how many runs differ from another in nothing that a table shows."""
     shown = {
-        (record.architecture, record.config.task, record.config.objective, record.seed) for record in records
+        (
+            *(record.architecture, record.config.task, record.config.objective, record.seed),
+            *told_settings(record.config).items(),
+        )
+        for record in records
     }
     return len(records) - len(shown)
 
