@@ -7,8 +7,10 @@
     match_parameters = 225_000           choose each memory's hidden_size so that the agent has so many
     [profiles.quick]                     the same again for one profile, and:
     seeds = 3                            seeds 0 ... 2
-    [[profiles.quick.cells]]             fields of `RunConfig` per cell of the grid, and if need be:
+    [[profiles.quick.cells]]             fields of `RunConfig` per cell, and if need be:
     architectures = ["gru_pmm"]          the only ones that the cell is for
+    [profiles.quick.grid]                every cell once for each combination of these values:
+    "ppo.discount" = [0.9, 0.99]         the field's dotted name, in quotes
 
 A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: the class's own
 settings, what `membench tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML
@@ -26,7 +28,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from membench.catalogue import check_architecture_name
-from membench.config import PositiveInt, RunConfig, Settings, build_config, check_finite, explain, merge
+from membench.config import (
+    PositiveInt,
+    RunConfig,
+    Settings,
+    build_config,
+    check_finite,
+    explain,
+    merge,
+    nest,
+)
 from membench.errors import InputError, unknown_name
 from membench.tuning import own_settings
 
@@ -58,6 +69,17 @@ class Profile(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
     seeds: PositiveInt
     cells: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     """Fields of `RunConfig`, beside them `architectures` where a cell is not for all."""
+    grid: dict[str, Annotated[list[Any], Meta(min_length=1)]] = {}
+    """Dotted field -> the values that it takes in turn, in every cell."""
+
+    def all_cells(self) -> list[dict[str, Any]]:
+        """Return the cells, each once for every combination of the grid's values."""
+        combinations = itertools.product(*self.grid.values())
+        points = [
+            merge(*(nest(field, value) for field, value in zip(self.grid, values, strict=True)))
+            for values in combinations
+        ]
+        return [merge(cell, point) for cell, point in itertools.product(self.cells, points)]
 
 
 class Suite(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,7 +160,7 @@ def plan_runs(
     if num_parameters is None and preset is None and "hidden_size" not in (overrides or {}).get("memory", {}):
         num_parameters = profile.match_parameters or suite.match_parameters
     configs = []
-    for number, cell in enumerate(profile.cells):
+    for number, cell in enumerate(profile.all_cells()):
         where = f"{source}, profile {profile_name!r}, cell {number}"
         cell_settings = {name: value for name, value in cell.items() if name != "architectures"}
         chosen = _chosen_architectures(cell, suite, where)

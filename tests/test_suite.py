@@ -56,6 +56,33 @@ def test_runs_are_cells_times_seeds_times_architectures(suite_file):
     assert {c.ppo.num_envs for c in configs} == {4}
 
 
+def test_a_grid_repeats_every_cell_for_each_combination(suite_file):
+    grid = """
+[profiles.quick.grid]
+"ppo.learning_rate" = [1e-3, 1e-2]
+"ppo.discount" = [0.9, 0.99]
+"""
+    text = SUITE.replace("seeds = 2", "seeds = 1").replace("[[profiles", grid + "[[profiles", 1)
+    configs = plan_runs(load_suite(suite_file(text)), "quick", architectures=["gru"])
+    assert [(c.task.horizon, c.ppo.learning_rate, c.ppo.discount) for c in configs] == [
+        (horizon, rate, discount) for horizon in (1, 2) for rate in (1e-3, 1e-2) for discount in (0.9, 0.99)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('"ppo.learnin_rate" = [1.0]', "key in ppo 'learnin_rate': unknown; did you mean 'learning_rate'"),
+        ('"ppo.discount" = [2.0]', r"ppo\.discount: Expected `float` <= 1.0 \(got 2.0\)"),
+        ('"ppo.discount" = []', "Expected `array` of length >= 1"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_named(suite_file, line, message):
+    text = SUITE.replace("[[profiles", f"[profiles.quick.grid]\n{line}\n\n[[profiles", 1)
+    with pytest.raises(InputError, match=message):
+        plan_runs(load_suite(suite_file(text)), "quick")
+
+
 def test_a_preset_wins_over_the_suite_and_the_command_line_over_all(suite_file):
     configs = plan_runs(
         load_suite(suite_file()),
