@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from membench.config import RunConfig, TaskConfig
+from membench.config import RunConfig, TaskConfig, build_config, merge, nest
 from membench.errors import InputError
 from membench.records import CurvePoint, Rung, RunRecord, Status, to_frame
-from membench.report import ReportHeading, headline_table, write_report
+from membench.report import ReportHeading, all_tables, headline_table, write_report
 from membench.report.capacity import capacity_figure
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
@@ -489,3 +489,80 @@ def test_in_rows_five_seeds_have_an_interval():
     (axes,) = figures_for(frame)["success"](frame).axes
     (interval,) = [segments for lines in axes.collections for segments in lines.get_segments()]
     assert interval[0][0] < 0.7 < interval[1][0] and interval[0][1] == 0
+
+
+def with_setting(architecture, horizon, seed, path, value, **fields):
+    """A run with one setting of its own."""
+    settings = merge(
+        {"architecture": architecture, "task": {"horizon": horizon}, "seed": seed}, nest(path, value)
+    )
+    config = build_config(settings)
+    record = make_record(architecture, horizon, seed, **fields)
+    return msgspec.structs.replace(record, run_id=config.run_id, config=config)
+
+
+def test_what_a_setting_does_stands_beside_what_the_document_says():
+    solved = {"status": "solved", "success": 1.0}
+    records = []
+    for seed in (0, 1):
+        # Wide is quicker at 5; at 20 narrow solves one run of two, wide none.
+        records += [
+            with_setting("gru", 5, seed, "memory.hidden_size", 128, steps_to_solved=4000, **solved),
+            with_setting("gru", 5, seed, "memory.hidden_size", 256, steps_to_solved=2000, **solved),
+            with_setting(
+                "gru",
+                20,
+                seed,
+                "memory.hidden_size",
+                256,
+                status="unsolved",
+                success=0.5,
+                steps_to_solved=None,
+            ),
+        ]
+    records += [
+        with_setting("gru", 20, 0, "memory.hidden_size", 128, steps_to_solved=9000, **solved),
+        with_setting(
+            "gru", 20, 1, "memory.hidden_size", 128, status="unsolved", success=0.25, steps_to_solved=None
+        ),
+    ]
+    values, shown = all_tables(tidy(to_frame(records)))["impact"]
+    narrow, wide = values.to_dict("records")
+    assert (narrow["best"], wide["best"]) == ("horizon 20", "horizon 5")
+    assert (narrow["solved"], narrow["runs"], wide["solved"]) == (3, 4, 2)
+    # Standard deviations over seeds: 0 at 5; at 20, of 1 and 0.25, 0.75 / sqrt 2.
+    assert narrow["spread"] == pytest.approx(0.75 / 2**0.5 / 2)
+    assert narrow["steps_to_solved, horizon 5"] == 4000
+    row = shown.to_dict("records")[0]
+    assert row["Speed (document)"] == "Fast" and row["Best for (document)"] == "Horizon <10"
+
+
+def test_settings_that_the_document_has_no_table_for_get_none():
+    records = [with_setting("gru", 5, seed, "ppo.discount", 0.9 + seed / 20) for seed in (0, 1)]
+    frame = tidy(to_frame(records))
+    assert frame.cell.tolist() == ["discount 0.9", "discount 0.95"]
+    assert "impact" not in all_tables(frame)
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "names"),
+    [
+        ("memory.num_layers", [1, 2], ["1 layer", "2 layers"]),
+        ("agent.head", ["categorical", "gaussian"], ["categorical head", "gaussian head"]),
+        ("ppo.discount", [0.9, 0.99], ["discount 0.9", "discount 0.99"]),
+    ],
+)
+def test_cells_are_named_by_their_settings(path, values, names):
+    frame = tidy(to_frame([with_setting("gru", 5, 0, path, value) for value in values]))
+    assert frame.cell.tolist() == names
+
+
+def test_sizes_that_were_chosen_for_a_number_of_parameters_tell_no_cells_apart():
+    configs = [
+        RunConfig(architecture="gru", memory={"hidden_size": size}, matched_parameters=1000, seed=size)
+        for size in (8, 9)
+    ]
+    records = [
+        msgspec.structs.replace(make_record("gru", 20), config=one, run_id=one.run_id) for one in configs
+    ]
+    assert tidy(to_frame(records)).cell.tolist() == ["20", "20"]

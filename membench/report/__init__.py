@@ -15,6 +15,7 @@ from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_shown
 from membench.report.frontier import frontier_table
 from membench.report.headline import headline_caption, headline_table
+from membench.report.impact import impact_setting, impact_table
 from membench.report.page import ReportHeading, page
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
@@ -77,6 +78,8 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         return found | {"frontier": frontier_table(frame)}
     if varies_in_what_is_shown(frame):
         found["capacity"] = capacity_table(frame)
+    if setting := impact_setting(frame):
+        found["impact"] = impact_table(frame, setting)
     if has_rungs(frame):
         found["rungs"] = rungs_table(frame)
     return found | {

@@ -159,6 +159,12 @@ def _cell_names(frame: pd.DataFrame, varying: list[str]) -> pd.Series:
     )
 
 
+def names_without(frame: pd.DataFrame, column: str) -> list[str]:
+    """Return, run by run of a tidy frame, what its cell is called if `column` does not tell cells apart."""
+    varying = [name for name in varying_columns(frame) if name != column] or ["first_horizon"]
+    return [_cell_name(row, varying) for row in frame.to_dict("records")]
+
+
 def _cell_name(row: dict[Hashable, Any], varying: list[str]) -> str:
     parts = [name_of(name, row[name]) for name in varying if not _goes_without_saying(name, row[name])]
     return ", ".join(parts) or "plain"

@@ -1,0 +1,157 @@
+"""The deep dive's four tables "Hyperparameter Impact": its words beside what these runs measured.
+
+Its adjectives become numbers: *speed* is training steps per second; *convergence*, the median steps until
+solved; *stability*, the standard deviation of success over seeds, and how many runs were lost; *best for*,
+the tasks in which a value did best: most runs solved, then fewest steps, then the highest success.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from membench.report import text
+from membench.report.frame import is_lost, median_time, names_without, num_solved, varying_settings
+from membench.report.looks import display_name
+from membench.report.tables import Table
+
+
+class Said(NamedTuple):
+    """What the document says of the values of one setting."""
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: dict[float, tuple[str, ...]]
+    row_of: Callable[[float], float] = float
+    """The row that a value falls into."""
+
+
+SAID = {
+    "memory.hidden_size": Said(
+        "Hidden units",
+        ("Capacity", "Speed", "Best for"),
+        {
+            128: ("Low", "Fast", "Horizon <10"),
+            256: ("Medium", "Medium", "Horizon 10-30"),
+            512: ("High", "Slow", "Horizon >30"),
+        },
+    ),
+    "memory.num_layers": Said(
+        "Layers",
+        ("Capacity", "Stability", "Best for"),
+        {
+            1: ("Low", "High", "Simple tasks"),
+            2: ("Medium", "Medium", "Standard"),
+            3: ("High", "Low", "Complex tasks"),
+        },
+        lambda number: min(number, 3),  # "3+"
+    ),
+    "memory.num_slots": Said(
+        "Slots",
+        ("Capacity", "Overhead", "Best for"),
+        {
+            32: ("4,096", "Low", "Few cues"),
+            64: ("8,192", "Medium", "Standard"),
+            128: ("16,384", "High", "Many cues"),
+        },
+    ),
+    "ppo.learning_rate": Said(
+        "Learning rate",
+        ("Convergence", "Stability", "Best for"),
+        {
+            1e-4: ("Slow", "High", "Fine-tuning"),
+            1e-3: ("Fast", "Medium", "Standard"),
+            1e-2: ("Very fast", "Low", "Exploration"),
+        },
+    ),
+}
+
+
+def impact_setting(frame: pd.DataFrame) -> str | None:
+    """Return the setting of `SAID` that alone tells the settings of a tidy frame apart; None if none does."""
+    varying = varying_settings(frame)
+    return varying[0] if len(varying) == 1 and varying[0] in SAID else None
+
+
+def impact_table(frame: pd.DataFrame, setting: str) -> Table:
+    """Return, for every memory and value of `setting`, the document's words and what was measured.
+
+    Args:
+        frame: tidy, with a column `setting`.
+        setting: one of `SAID`.
+    """
+    said = SAID[setting]
+    frame = frame.assign(task_name=names_without(frame, setting))
+    rows, shown = [], []
+    for architecture, runs in frame.groupby("architecture", sort=False):
+        best = best_values(runs, setting)
+        for value in sorted(set(runs[setting].dropna().astype(float))):
+            chosen = runs.loc[runs[setting] == value]
+            row = _measured(chosen) | {"best": [task for task, winner in best.items() if winner == value]}
+            words = said.rows.get(said.row_of(value), ("not said",) * len(said.columns))
+            name = display_name(str(architecture))
+            rows.append({"architecture": architecture, setting: value} | _values(row))
+            shown.append(
+                {"Memory": name, said.heading: f"{value:g}"}
+                | {f"{column} (document)": word for column, word in zip(said.columns, words, strict=True)}
+                | _shown(row)
+            )
+    values = pd.DataFrame(rows).drop(columns="steps_to_solved")
+    return Table(values, pd.DataFrame(shown))
+
+
+def best_values(runs: pd.DataFrame, setting: str) -> dict[str, float]:
+    """Return, task by task, the value of `setting` with which one memory's runs did best; ties have none."""
+    best = {}
+    for task, here in runs.groupby("task_name", sort=False):
+        ranks = {value: _rank(chosen) for value, chosen in here.groupby(setting)}
+        top = max(ranks.values())
+        winners = [value for value, rank in ranks.items() if rank == top]
+        if len(winners) == 1 and len(ranks) > 1:
+            best[str(task)] = winners[0]
+    return best
+
+
+def _rank(runs: pd.DataFrame) -> tuple[float, float, float]:
+    steps = median_time(runs, "solved", "steps").value
+    return num_solved(runs) / len(runs), -steps, float(runs.counted_success.mean())
+
+
+def _measured(runs: pd.DataFrame) -> dict[str, Any]:
+    spreads = [here.counted_success.std(ddof=1) for _, here in runs.groupby("cell") if len(here) > 1]
+    return {
+        "runs": len(runs),
+        "solved": num_solved(runs),
+        "lost": int(is_lost(runs).sum()),
+        "success": runs.counted_success.mean(),
+        "spread": float(np.mean(spreads)) if spreads else np.nan,
+        "steps_per_second": runs.steps_per_second.median(),
+        "parameters": runs.parameters.median(),
+        "state_bytes": runs.state_bytes.median(),
+        "steps_to_solved": {
+            task: median_time(here, "solved", "steps") for task, here in runs.groupby("task_name", sort=False)
+        },
+    }
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    steps = {}
+    for task, median in row["steps_to_solved"].items():
+        steps |= {f"steps_to_solved, {task}": median.value, f"is_lower_bound, {task}": median.is_lower_bound}
+    return row | {"best": "; ".join(row["best"])} | steps
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    steps = {f"Steps to solved, {task}": text.time(median) for task, median in row["steps_to_solved"].items()}
+    return {
+        "Solved": f"{row['solved']}/{row['runs']}",
+        "Lost": str(row["lost"]),
+        "Mean success": text.share(row["success"]),
+        "Spread over seeds": text.share(row["spread"]),
+        **steps,
+        "Training steps/s": text.rounded(row["steps_per_second"]),
+        "Parameters": text.count(row["parameters"]),
+        "State": text.size(row["state_bytes"]),
+        "Did best at": "; ".join(row["best"]) or text.NOTHING,
+    }
