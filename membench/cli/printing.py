@@ -50,7 +50,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> None:
-    """Write the report of a results folder and print its main table, or its records as JSON."""
+    """Write the report of a results folder and print its main table; as JSON, where it lies and its records."""
     from membench.plan import plan_of
     from membench.records import read_records, to_frame
     from membench.report import ReportHeading, headline_caption, headline_table, write_report
@@ -69,7 +69,7 @@ def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> Non
     for complaint in complaints:
         click.echo(f"set aside: {complaint}", err=True)
     if as_json:
-        print_json(records)
+        print_json({"report": str(files.report), "page": str(files.page), "records": records})
         return
     frame = to_frame(records)
     title = f"{plan.question} {headline_caption(frame)}"
@@ -77,6 +77,7 @@ def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> Non
     if missing:
         click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
     click.echo(f"report: {files.report}")
+    click.echo(f"page:   {files.page}")
     for plot in files.plots:
         if plot.suffix == ".png":
             click.echo(f"plot:   {plot}")

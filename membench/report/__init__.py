@@ -1,4 +1,4 @@
-"""Reports: records -> tables, plots, `report.md` and `report.html` in a results folder. No PyTorch in here."""
+"""Reports: records -> tables, plots, `report.md` and `report.html` in a results folder; no PyTorch."""
 
 from dataclasses import dataclass
 from pathlib import Path

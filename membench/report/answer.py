@@ -133,10 +133,8 @@ def _lost(frame: pd.DataFrame) -> list[str]:
 def _missing(num_runs: int, num_missing: int) -> list[str]:
     if not num_missing:
         return []
-    verb = "has" if num_missing == 1 else "have"
-    return [
-        f"{num_missing} of {_number(num_runs + num_missing, 'planned run')} {verb} no record and no part in this."
-    ]
+    planned = _number(num_runs + num_missing, "planned run")
+    return [f"Of {planned}, {num_missing} {'has' if num_missing == 1 else 'have'} no record: not counted."]
 
 
 def _noun(runs: pd.DataFrame, *within: str) -> str:

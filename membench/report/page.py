@@ -41,6 +41,7 @@ TEMPLATES.filters |= {
     "prose": _prose,
     "sortable_rows": sortable_rows,
 }
+TEMPLATES.tests["of_numbers"] = text.is_of_numbers
 
 
 def markdown_page(contents: Contents) -> str:

@@ -1,4 +1,4 @@
-"""The parts that both pages of a report are put together from; text in them is Markdown, names in it escaped."""
+"""The parts that a report's pages are put together from; text in them is Markdown, with names escaped."""
 
 import re
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from membench.report.contents import Contents
 from membench.report.frame import is_ladder
 from membench.report.headline import headline_caption
 from membench.report.parts import Command, Items, Paragraph, Part, Section, ShownFigure, ShownTable
-from membench.report.text import escape_markdown
+from membench.report.text import escape_markdown, one_line
 
 
 def sections(contents: Contents) -> list[Section]:
@@ -18,16 +18,20 @@ def sections(contents: Contents) -> list[Section]:
     return [section for section in made if section.parts]
 
 
+def _paragraph(text: str) -> Paragraph:
+    return Paragraph(one_line(text))
+
+
 def _table(contents: Contents, name: str, caption: str, *, is_long: bool = False) -> list[Part]:
     table = contents.tables.get(name)
     if table is None or table.shown.empty:
         return []
-    return [ShownTable(name, caption, table, is_long)]
+    return [ShownTable(name, one_line(caption), table, is_long)]
 
 
 def _figure(contents: Contents, name: str, alternative: str, caption: str) -> list[Part]:
     svg = contents.figures.get(name)
-    return [] if svg is None else [ShownFigure(name, alternative, caption, svg)]
+    return [] if svg is None else [ShownFigure(name, alternative, one_line(caption), svg)]
 
 
 def _result(contents: Contents) -> list[Part]:
@@ -37,10 +41,12 @@ def _result(contents: Contents) -> list[Part]:
             contents,
             "success",
             "Success by task and memory",
-            "Success is the share of right answers of the greedy policy over fresh episodes drawn after training. Every "
-            "marker is one seed, dashes are the means, joined by lines along horizons; bars are 95 % bootstrap intervals "
-            "of the mean over seeds. An interval needs at least 5 seeds that are not all equal; where there is none, "
-            "none is drawn.",
+            """
+            Success is the share of right answers of the greedy policy over fresh episodes drawn after
+            training. Every marker is one seed, dashes are the means, joined by lines along horizons; bars are
+            95 % bootstrap intervals of the mean over seeds. An interval needs at least 5 seeds that are not
+            all equal; where there is none, none is drawn.
+            """,
         ),
         *_table(contents, "success", "Success by task and memory."),
     ]
@@ -50,18 +56,23 @@ def _ladder(contents: Contents) -> list[Part]:
     if "frontier" not in contents.tables:
         return []
     return [
-        Paragraph(
-            "Every run climbed a ladder of horizons: whenever one was solved it went on at twice that horizon, until its "
-            "budget of training steps was spent. *Frontier* is the longest horizon solved, the median over seeds; the "
-            f"recall gap is {contents.recall_gap}. *Success there* is measured on fresh episodes, with the weights that "
-            "solved it. Evaluations are recorded, not charged."
+        _paragraph(
+            f"""
+            Every run climbed a ladder of horizons: whenever one was solved it went on at twice that horizon,
+            until its budget of training steps was spent. *Frontier* is the longest horizon solved, the median
+            over seeds; the recall gap is {contents.recall_gap}. *Success there* is measured on fresh
+            episodes, with the weights that solved it. Evaluations are recorded, not charged.
+            """
         ),
         *_table(contents, "frontier", "The longest horizon solved."),
         *_figure(
             contents,
             "frontier",
             "The longest horizon solved, against training steps and seconds",
-            "Every line is one run, from the first rung that it solved; its marker stands where it solved its last.",
+            """
+            Every line is one run, from the first rung that it solved; its marker stands where it solved its
+            last.
+            """,
         ),
     ]
 
@@ -70,26 +81,27 @@ def _rungs(contents: Contents) -> list[Part]:
     return _table(
         contents,
         "rungs",
-        "The same task and memory on three rungs: the answers told (cross-entropy at the questions; privileged), the cue "
-        "shown again at the query (nothing to hold; privileged), and PPO on the task as it is. A rung counts as mastered "
-        "if more than half of its runs solved it.",
+        """
+        The same task and memory on three rungs: the answers told (cross-entropy at the questions;
+        privileged), the cue shown again at the query (nothing to hold; privileged), and PPO on the task as it
+        is. A rung counts as mastered if more than half of its runs solved it.
+        """,
     )
 
 
 def _capacity(contents: Contents) -> list[Part]:
     is_one_seed = len({record.seed for record in contents.records}) == 1
+    of_one_seed = "**One seed per cell**: a map of where to look, not a measurement."
+    seeds = of_one_seed if is_one_seed else "Means over the seeds."
     return [
         *_figure(
             contents,
             "capacity",
             "Bits recalled by horizon and by what was shown, a map per memory",
-            "Bits recalled of K items out of C cues: K (log2 C + p log2 p + (1 - p) log2((1 - p) / (C - 1))) for a "
-            "success of p, 0 at chance. "
-            + (
-                "**One seed per cell**: a map of where to look, not a measurement."
-                if is_one_seed
-                else "Means over the seeds."
-            ),
+            f"""
+            Bits recalled of K items out of C cues: K (log2 C + p log2 p + (1 - p) log2((1 - p) / (C - 1)))
+            for a success of p, 0 at chance. {seeds}
+            """,
         ),
         *_table(contents, "capacity", "Bits recalled, and how many there were to recall."),
     ]
@@ -104,15 +116,20 @@ def _time_to_solved(contents: Contents) -> list[Part]:
             contents,
             "steps_to_solved",
             "Steps and seconds to solved, by task and memory",
-            "Every marker is one seed; dashes are the medians. A hollow marker is a run whose budget was spent before it "
-            "was solved. A run that diverged or failed stands at the upper edge: it never will be.",
+            """
+            Every marker is one seed; dashes are the medians. A hollow marker is a run whose budget was spent
+            before it was solved. A run that diverged or failed stands at the upper edge: it never will be.
+            """,
         ),
         *table,
-        Paragraph(
-            "*Solved*: success of the greedy policy reached the suite's mark at two evaluations in a row. *95 % sampled*: "
-            "95 % of the last 320 training episodes' answers, drawn from the policy, were right. The median is the time "
-            "by which more than half of the runs had got there. `>` says that runs ended first, their budget spent, so "
-            "that the median is only known to be larger; *never*, that half or more diverged or failed."
+        _paragraph(
+            """
+            *Solved*: success of the greedy policy reached the suite's mark at two evaluations in a row. *95 %
+            sampled*: 95 % of the last 320 training episodes' answers, drawn from the policy, were right. The
+            median is the time by which more than half of the runs had got there. `>` says that runs ended
+            first, their budget spent, so that the median is only known to be larger; *never*, that half or
+            more diverged or failed.
+            """
         ),
         *_held_up(contents),
     ]
@@ -123,9 +140,11 @@ def _held_up(contents: Contents) -> list[Part]:
     if not solved.runs:
         return []
     return [
-        Paragraph(
-            f"Of the {solved.runs} runs called solved, {solved.greedy_below} fell below their mark on the fresh episodes "
-            f"after training, and {solved.sampled_below} with actions drawn from the policy."
+        _paragraph(
+            f"""
+            Of the {solved.runs} runs called solved, {solved.greedy_below} fell below their mark on the fresh
+            episodes after training, and {solved.sampled_below} with actions drawn from the policy.
+            """
         )
     ]
 
@@ -150,8 +169,11 @@ def _cost(contents: Contents) -> list[Part]:
         *_table(
             contents,
             "cost",
-            "Medians over runs. Training speed leaves evaluations out. The state is what one environment carries from step "
-            "to step. Peak memory is that of the whole process on a CPU, of PyTorch's allocations on a GPU.",
+            """
+            Medians over runs. Training speed leaves evaluations out. The state is what one environment
+            carries from step to step. Peak memory is that of the whole process on a CPU, of PyTorch's
+            allocations on a GPU.
+            """,
         ),
     ]
 
@@ -160,9 +182,12 @@ def _comparisons(contents: Contents) -> list[Part]:
     if contents.frame.empty or is_ladder(contents.frame):
         return []
     return [
-        Paragraph(
-            "What the deep dive says of each pair, and what these runs measured at the sizes and horizons of this suite, "
-            'which need not be the document\'s. "(stated)" marks a word about the design that no run here measures.'
+        _paragraph(
+            """
+            What the deep dive says of each pair, and what these runs measured at the sizes and horizons of
+            this suite, which need not be the document's. "(stated)" marks a word about the design that no run
+            here measures.
+            """
         ),
         *_table(contents, "gru_pmm_vs_transformer", "GRU+PMM vs Transformer"),
         *_table(contents, "gru_vs_lstm", "GRU vs LSTM"),
@@ -173,12 +198,15 @@ def _comparisons(contents: Contents) -> list[Part]:
 def _how_it_was_run(contents: Contents) -> list[Part]:
     num_records = len(contents.records)
     num_planned, num_lost = num_records + len(contents.missing), len(contents.tables["lost"].shown)
+    counted = "with the horizons solved" if is_ladder(contents.frame) else "as never solved"
     lost = f"; {num_lost} of them diverged or failed" if num_lost else ""
     return [
         Command(contents.heading.command),
-        Paragraph(
-            f"With the seeds {', '.join(map(str, contents.heading.seeds))}. {num_records} of {num_planned} planned runs "
-            f"have a record{lost}."
+        _paragraph(
+            f"""
+            With the seeds {", ".join(map(str, contents.heading.seeds))}. {num_records} of {num_planned}
+            planned runs have a record{lost}.
+            """
         ),
         *_list(
             [f"Timed on: {escape_markdown(machine)}" for machine in contents.machines]
@@ -188,11 +216,13 @@ def _how_it_was_run(contents: Contents) -> list[Part]:
         *_table(
             contents,
             "lost",
-            "Runs that diverged or failed. They count in every number here: with the success that they had reached or, "
-            "where none could be measured, at chance; and as never solved.",
+            f"""
+            Runs that diverged or failed. They count in every number here: with the success that they had
+            reached or, where none could be measured, at chance; and {counted}.
+            """,
         ),
         *_table(contents, "runs", "Every run.", is_long=True),
-        Paragraph("Every table lies in `tables/` as `.csv` too, with unrounded values."),
+        _paragraph("Every table lies in `tables/` as `.csv` too, with unrounded values."),
     ]
 
 
@@ -201,19 +231,22 @@ def _gaps(contents: Contents) -> list[Part]:
     found: list[Part] = []
     if contents.missing:
         found.append(
-            Paragraph(
+            _paragraph(
                 "**Missing**: these runs are planned and have no record; everything here is without them."
             )
         )
         found += _list([f"no record: {escape_markdown(label)}" for label in contents.missing])
     if contents.complaints:
-        found.append(Paragraph("**Damaged files**: these are no records."))
+        found.append(_paragraph("**Damaged files**: these are no records."))
         found += _list([f"skipped: {escape_markdown(complaint)}" for complaint in contents.complaints])
     if contents.num_repeated:
         found.append(
-            Paragraph(
-                f"**Mixed settings**: {contents.num_repeated} runs share memory, task and seed with another run and "
-                "differ from it in other settings; all are counted together. A folder of their own keeps them apart."
+            _paragraph(
+                f"""
+                **Mixed settings**: {contents.num_repeated} runs share memory, task and seed with another run
+                and differ from it in other settings; all are counted together. A folder of their own keeps
+                them apart.
+                """
             )
         )
     return found
