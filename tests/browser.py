@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 FLAGS = [
     "--headless",
@@ -29,8 +29,8 @@ class Page:
         complaints: what it logged: errors, warnings and exceptions of its scripts, and requests that it made.
     """
 
-    def __init__(self, commands: int, answers: int):
-        self._commands, self._answers = open(commands, "wb", 0), open(answers, "rb")  # noqa: SIM115
+    def __init__(self, commands: IO[bytes], answers: IO[bytes]):
+        self._commands, self._answers = commands, answers
         self._number, self._session = 0, {}
         self.complaints: list[str] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -54,10 +54,8 @@ class Page:
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
         )
-        self.send(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-        )
-        self.send("Page.navigate", url=path.as_uri())
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        assert "errorText" not in self.send("Page.navigate", url=path.as_uri()), path
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
@@ -100,15 +98,16 @@ def browser(program: str, folder: Path) -> Iterator[Page]:
     answers, to_us = os.pipe()
     command = [program, *FLAGS, f"--user-data-dir={folder}"]
     process = subprocess.Popen(  # it reads file 3 and writes file 4
-        ["sh", "-c", f'exec "$@" 3<&{from_us} 4>&{to_us}', "sh", *command],
+        ["sh", "-c", f'exec "$@" 3</dev/fd/{from_us} 4>/dev/fd/{to_us}', "sh", *command],
         pass_fds=(from_us, to_us),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     os.close(from_us)
     os.close(to_us)
-    try:
-        yield Page(commands, answers)
-    finally:
-        process.kill()
-        process.wait()
+    with os.fdopen(commands, "wb", 0) as to_it, os.fdopen(answers, "rb") as from_it:
+        try:
+            yield Page(to_it, from_it)
+        finally:
+            process.kill()
+            process.wait()

@@ -120,8 +120,8 @@ def test_the_same_records_give_the_same_files(tmp_path):
     first, _ = write(tmp_path / "a", records)
     second, _ = write(tmp_path / "b", reversed(records))
     for one, other in zip(
-        [first.report, *first.tables, *first.plots],
-        [second.report, *second.tables, *second.plots],
+        [first.report, first.page, *first.tables, *first.plots],
+        [second.report, second.page, *second.tables, *second.plots],
         strict=True,
     ):
         assert one.read_bytes() == other.read_bytes(), one.name

@@ -50,7 +50,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def show_report(results: Path, *, out: Path | None = None, as_json: bool) -> None:
-    """Write the report of a results folder and print its main table; as JSON, where it lies and its records."""
+    """Write the report of a results folder; print its main table, or as JSON its files and its records."""
     from membench.plan import plan_of
     from membench.records import read_records, to_frame
     from membench.report import ReportHeading, headline_caption, headline_table, write_report

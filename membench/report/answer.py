@@ -13,7 +13,7 @@ MOST_CELLS = 6
 """Cells with a sentence each; of more, one sentence counts those that every memory solves."""
 
 MOST_NAMES = 8
-"""Memories that a clause names; of more, it counts those that it leaves out."""
+"""Memories named one after another; of more, those that are not named are counted."""
 
 
 class Tally(NamedTuple):
@@ -64,10 +64,20 @@ def _in_cell(frame: pd.DataFrame, name: str) -> str:
         groups.setdefault(tally, []).append(display_name(str(architecture)))
     first, *others = sorted(groups, key=lambda tally: tally.rank)
     names = {tally: _names(group, len(by_memory)) for tally, group in groups.items()}
-    verb = "solves it" if len(groups[first]) == 1 else "solve it"
     where = f"At horizon {name}" if differ_by_horizon_only(frame) else f"On the task “{name}”"
-    clauses = [f"{names[first]} {verb} {first}", *(f"{names[tally]} {tally}" for tally in others)]
+    clauses = [
+        f"{names[first]} {_solves(first, len(groups[first]))}",
+        *(f"{names[tally]} {tally}" for tally in others),
+    ]
     return f"{where}, {'; '.join(clauses)}."
+
+
+def _solves(tally: Tally, num_memories: int) -> str:
+    """Return a tally of so many memories behind its verb."""
+    is_one, found = num_memories == 1, str(tally)
+    if found.startswith("not "):
+        return f"{'does' if is_one else 'do'} not solve it {found.removeprefix('not ')}"
+    return f"{'solves' if is_one else 'solve'} it {found}"
 
 
 def _names(group: list[str], num_memories: int) -> str:

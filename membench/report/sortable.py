@@ -1,7 +1,7 @@
 """A table for people whose columns can be sorted by the unrounded values behind the text."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -26,6 +26,9 @@ SORTED_BY = {
 }
 """Heading -> the column of a table's values that it stands for, where the names differ."""
 
+LONGEST_ON_ONE_LINE = 30
+"""Characters of a cell that is not broken into lines."""
+
 
 class Cell(NamedTuple):
     """One cell of a table."""
@@ -33,7 +36,8 @@ class Cell(NamedTuple):
     text: str
     value: str | None
     """The number to sort by, as text; empty where there is none, None in columns that are sorted as text."""
-    is_number: bool
+    kind: Literal["number", "sentence", ""]
+    """Numbers are aligned right; a sentence may be broken into lines."""
 
 
 def sortable_rows(table: Table) -> list[list[Cell]]:
@@ -42,8 +46,16 @@ def sortable_rows(table: Table) -> list[list[Cell]]:
     for heading, shown in table.shown.items():
         values = _values(table.values, str(heading))
         aligned = is_of_numbers(shown)
-        columns.append([Cell(*cell, aligned) for cell in zip(shown, values, strict=True)])
+        columns.append(
+            [Cell(text, value, _kind(text, aligned)) for text, value in zip(shown, values, strict=True)]
+        )
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _kind(text: str, is_number: bool) -> Literal["number", "sentence", ""]:
+    if is_number:
+        return "number"
+    return "sentence" if len(text) > LONGEST_ON_ONE_LINE else ""
 
 
 def _values(values: pd.DataFrame, heading: str) -> list[str | None]:
