@@ -98,8 +98,8 @@ def _over_cells(frame: pd.DataFrame) -> str:
     clauses = [f"{name} {solved} of {num_cells}" for name, solved, num_cells in counts[:MOST_NAMES]]
     if rest := counts[MOST_NAMES:]:
         clauses.append(f"each of the other {len(rest)} memories {rest[0][1]} or fewer")
-    runs_per_cell = frame.groupby(["architecture", "cell"]).size()
-    seeds = _from_to(runs_per_cell.min(), runs_per_cell.max(), noun)
+    runs_per_cell = frame.groupby(["architecture", "cell"]).size().tolist()
+    seeds = _from_to(min(runs_per_cell), max(runs_per_cell), noun)
     return f"{kind.capitalize()}s solved in every {noun} ({seeds} per {kind}): {'; '.join(clauses)}."
 
 
