@@ -140,6 +140,7 @@ def test_a_suite_gives_records_weights_tables_plots_and_a_report(membench, suite
     code, out, err = membench("run", "--suite", suite, "--out", results, "--jobs", 2)
     assert code == 0, err
     assert "GRU" in out and "LSTM" in out and str(results / "report.md") in out
+    assert f"page:   {results / 'report.html'}" in out and (results / "report.html").exists()
     assert len(list((results / "runs").glob("*.json"))) == len(list((results / "runs").glob("*.pt"))) == 8
     assert (results / "tables" / "success.csv").exists()
     assert (results / "plots" / "success.png").exists() and (results / "plots" / "success.svg").exists()
@@ -179,7 +180,7 @@ def test_runs_of_other_settings_stay_out_of_the_tables(membench, suite, tmp_path
         membench("run", "--suite", suite, "--out", tmp_path, *arguments)
     code, out, _ = membench("report", tmp_path, "--json")
     assert code == 0
-    assert [record["config"]["ppo"]["learning_rate"] for record in json.loads(out)] == [2e-3, 2e-3]
+    assert [record["config"]["ppo"]["learning_rate"] for record in json.loads(out)["records"]] == [2e-3, 2e-3]
     assert len(list((tmp_path / "runs").glob("*.json"))) == 4  # nothing was lost
 
 

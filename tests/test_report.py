@@ -120,8 +120,8 @@ def test_the_same_records_give_the_same_files(tmp_path):
     first, _ = write(tmp_path / "a", records)
     second, _ = write(tmp_path / "b", reversed(records))
     for one, other in zip(
-        [first.report, *first.tables, *first.plots],
-        [second.report, *second.tables, *second.plots],
+        [first.report, first.page, *first.tables, *first.plots],
+        [second.report, second.page, *second.tables, *second.plots],
         strict=True,
     ):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -531,8 +531,8 @@ def test_what_a_setting_does_stands_beside_what_the_document_says():
     assert (narrow["best"], wide["best"]) == ("horizon 20", "horizon 5")
     assert (narrow["solved"], narrow["runs"], wide["solved"]) == (3, 4, 2)
     # Standard deviations over seeds: 0 at 5; at 20, of 1 and 0.25, 0.75 / sqrt 2.
-    assert narrow["spread"] == pytest.approx(0.75 / 2**0.5 / 2)
-    assert narrow["steps_to_solved, horizon 5"] == 4000
+    assert narrow["spread_over_seeds"] == pytest.approx(0.75 / 2**0.5 / 2)
+    assert narrow["Steps to solved, horizon 5"] == 4000
     row = shown.to_dict("records")[0]
     assert row["Speed (document)"] == "Fast" and row["Best for (document)"] == "Horizon <10"
 

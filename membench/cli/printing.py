@@ -50,9 +50,13 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as_json: bool) -> None:
-    """Write the report of a results folder or file of records; print its main table, or the records as JSON.
+    """Write the report of a results folder or file of records; print its main table.
 
-    With `pack` the records are also written into one file.
+    Args:
+        source: the folder or the file.
+        out: where to write it instead.
+        pack: write all records into one file, too.
+        as_json: print the report's files and the records as JSON instead.
     """
     from membench.plan import plan_of
     from membench.records import pack_records, read_records, to_frame
@@ -75,7 +79,7 @@ def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as
     if pack:
         click.echo(f"packed: {pack_records(results)}", err=True)
     if as_json:
-        print_json(records)
+        print_json({"report": str(files.report), "page": str(files.page), "records": records})
         return
     frame = to_frame(records)
     title = f"{plan.question} {headline_caption(frame)}"
@@ -83,6 +87,7 @@ def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as
     if missing:
         click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
     click.echo(f"report: {files.report}")
+    click.echo(f"page:   {files.page}")
     for plot in files.plots:
         if plot.suffix == ".png":
             click.echo(f"plot:   {plot}")

@@ -1,4 +1,4 @@
-"""Reports: records -> tables, plots and `report.md` in a results folder. No PyTorch in here."""
+"""Reports: records -> tables, plots, `report.md` and `report.html` in a results folder; no PyTorch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,14 @@ from membench.records import RunRecord, to_frame
 from membench.report import tables
 from membench.report.capacity import capacity_table
 from membench.report.comparisons import comparison_tables
+from membench.report.contents import Contents, ReportHeading
 from membench.report.figures import figures_for
 from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_shown
 from membench.report.frontier import frontier_table
-from membench.report.headline import headline_caption, headline_table
+from membench.report.headline import headline, headline_caption, headline_table
 from membench.report.impact import impact_setting, impact_table
-from membench.report.page import ReportHeading, page
+from membench.report.page import html_page, markdown_page
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
 
@@ -28,6 +29,9 @@ class ReportFiles:
     """Where the parts of a report lie."""
 
     report: Path
+    """`report.md`."""
+    page: Path
+    """`report.html`, which needs none of the others."""
     tables: list[Path]
     plots: list[Path]
 
@@ -39,7 +43,7 @@ def write_report(
     complaints: list[str],
     heading: ReportHeading,
 ) -> ReportFiles:
-    """Write the tables, plots and page of a results folder; the same records give the same files.
+    """Write the tables, plots and pages of a results folder; the same records give the same files.
 
     Args:
         results: the results folder.
@@ -58,18 +62,19 @@ def write_report(
             file for name, table in by_name.items() for file in write_table(results / "tables", name, table)
         ]
         plot_files = _write_plots(results, frame) if records else []
-        content = page(heading, records, by_name, missing=missing, complaints=complaints)
-        report = write_text(results / "report.md", content)
+        figures = {file.stem: file.read_bytes() for file in plot_files if file.suffix == ".svg"}
+        contents = Contents(heading, records, frame, by_name, figures, missing, complaints)
+        report = write_text(results / "report.md", markdown_page(contents))
+        page = write_text(results / "report.html", html_page(contents))
     except OSError as error:
         raise InputError(f"{str(results)!r}: cannot write the report there ({error.strerror})") from error
-    return ReportFiles(report, table_files, plot_files)
+    return ReportFiles(report, page, table_files, plot_files)
 
 
 def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
     """Return the tables that suit a tidy frame, by name."""
-    headline = headline_table(frame)
     found = {
-        "headline": Table(headline, headline),
+        "headline": headline(frame),
         "cost": tables.cost_table(frame),
         "runs": tables.runs_table(frame),
         "lost": tables.runs_table(frame.loc[is_lost(frame)]),

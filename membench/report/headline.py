@@ -14,6 +14,9 @@ from membench.report.frame import (
 )
 from membench.report.frontier import frontier_table
 from membench.report.looks import display_name
+from membench.report.tables import Table
+
+COST = ["parameters", "steps_per_second"]
 
 
 def headline_caption(frame: pd.DataFrame) -> str:
@@ -33,41 +36,62 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: of `records.to_frame`; may be empty.
     """
-    frame = tidy(frame)
+    return headline(tidy(frame)).shown
+
+
+def headline(frame: pd.DataFrame) -> Table:
+    """Return `headline_table` of a tidy frame, with its unrounded values."""
     if is_ladder(frame):
-        return frontier_table(frame).shown.drop(columns=["Seconds to it", "Success there"])
+        frontiers = frontier_table(frame)
+        return frontiers._replace(shown=frontiers.shown.drop(columns=["Seconds to it", "Success there"]))
     if varies_in_what_is_shown(frame):
         return _capacity_headline(frame)
-    names = cell_names(frame)
-    prefix = "Horizon " if differ_by_horizon_only(frame) else ""
+    return _success_headline(frame)
+
+
+def _success_headline(frame: pd.DataFrame) -> Table:
+    names, by_horizon = cell_names(frame), differ_by_horizon_only(frame)
+    headings = {name: f"Horizon {name}" if by_horizon else name for name in names}
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
-        row = {"Memory": display_name(str(architecture))}
-        for name in names:
+        row = {"architecture": architecture}
+        for name, heading in headings.items():
             here = runs.loc[runs.cell == name]
-            found = f"{text.share(here.counted_success.mean())} ({num_solved(here)}/{len(here)})"
-            row[f"{prefix}{name}"] = found if len(here) else text.NOTHING
-        row["Parameters"] = text.count(runs.parameters.median())
-        speed = runs.steps_per_second[runs.cell == names[-1]].median()
-        row[f"Steps/s at {names[-1]}" if prefix else f"Steps/s, {names[-1]}"] = text.rounded(speed)
+            row[heading] = here.counted_success.mean()
+            row |= {f"{heading}: solved": num_solved(here), f"{heading}: runs": len(here)}
+        row["parameters"] = runs.parameters.median()
+        row["steps_per_second"] = runs.steps_per_second[runs.cell == names[-1]].median()
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["Memory", "Parameters", "Steps/s"])
+    values = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["architecture", *COST])
+    shown = {"Memory": values.architecture.map(display_name)}
+    for heading in headings.values():
+        cell = [values[name] for name in (heading, f"{heading}: solved", f"{heading}: runs")]
+        shown[heading] = pd.Series([_success(*one) for one in zip(*cell, strict=True)])
+    last = f"{' at' if by_horizon else ','} {names[-1]}" if names else ""
+    shown["Parameters"] = values.parameters.map(text.count)
+    shown[f"Steps/s{last}"] = values.steps_per_second.map(text.rounded)
+    return Table(values, pd.DataFrame(shown))
 
 
-def _capacity_headline(frame: pd.DataFrame) -> pd.DataFrame:
+def _success(mean: float, num_solved: int, num_runs: int) -> str:
+    return f"{text.share(mean)} ({num_solved}/{num_runs})" if num_runs else text.NOTHING
+
+
+def _capacity_headline(frame: pd.DataFrame) -> Table:
     rows, sizes = [], varying_settings(frame)
     for architecture, runs in frame.groupby("architecture", sort=False):
         at_usual_size = runs.loc[runs[sizes].isna().all(axis=1)]
         runs = at_usual_size if len(at_usual_size) else runs  # so that every task counts once
         by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
-        recalled, shown = by_cell.bits.sum(), by_cell.bits_shown.sum()
-        rows.append(
-            {
-                "Memory": display_name(str(architecture)),
-                "Bits recalled": f"{text.tenths(recalled)} of {text.tenths(shown)}",
-                "Solved": f"{num_solved(runs)}/{len(runs)}",
-                "Parameters": text.count(runs.parameters.median()),
-                "Steps/s": text.rounded(runs.steps_per_second.median()),
-            }
-        )
-    return pd.DataFrame(rows)
+        row = {"architecture": architecture, "solved": num_solved(runs), "runs": len(runs)}
+        rows.append(row | by_cell.sum().to_dict() | runs[COST].median().to_dict())
+    values = pd.DataFrame(rows)
+    bits = zip(values.bits.map(text.tenths), values.bits_shown.map(text.tenths), strict=True)
+    shown = {
+        "Memory": values.architecture.map(display_name),
+        "Bits recalled": [f"{recalled} of {shown}" for recalled, shown in bits],
+        "Solved": [f"{solved}/{runs}" for solved, runs in zip(values.solved, values.runs, strict=True)],
+        "Parameters": values.parameters.map(text.count),
+        "Steps/s": values.steps_per_second.map(text.rounded),
+    }
+    return Table(values, pd.DataFrame(shown))

@@ -124,8 +124,8 @@ def _measured(runs: pd.DataFrame) -> dict[str, Any]:
         "runs": len(runs),
         "solved": num_solved(runs),
         "lost": int(is_lost(runs).sum()),
-        "success": runs.counted_success.mean(),
-        "spread": float(np.mean(spreads)) if spreads else np.nan,
+        "mean": runs.counted_success.mean(),
+        "spread_over_seeds": float(np.mean(spreads)) if spreads else np.nan,
         "steps_per_second": runs.steps_per_second.median(),
         "parameters": runs.parameters.median(),
         "state_bytes": runs.state_bytes.median(),
@@ -138,7 +138,7 @@ def _measured(runs: pd.DataFrame) -> dict[str, Any]:
 def _values(row: dict[str, Any]) -> dict[str, Any]:
     steps = {}
     for task, median in row["steps_to_solved"].items():
-        steps |= {f"steps_to_solved, {task}": median.value, f"is_lower_bound, {task}": median.is_lower_bound}
+        steps |= {f"Steps to solved, {task}": median.value, f"is_lower_bound, {task}": median.is_lower_bound}
     return row | {"best": "; ".join(row["best"])} | steps
 
 
@@ -147,11 +147,11 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     return {
         "Solved": f"{row['solved']}/{row['runs']}",
         "Lost": str(row["lost"]),
-        "Mean success": text.share(row["success"]),
-        "Spread over seeds": text.share(row["spread"]),
+        "Mean success": text.share(row["mean"]),
+        "Spread over seeds": text.share(row["spread_over_seeds"]),
         **steps,
         "Training steps/s": text.rounded(row["steps_per_second"]),
         "Parameters": text.count(row["parameters"]),
-        "State": text.size(row["state_bytes"]),
+        "State per environment": text.size(row["state_bytes"]),
         "Did best at": "; ".join(row["best"]) or text.NOTHING,
     }

@@ -1,113 +1,60 @@
-"""`report.md`: the tables and plots of a results folder on one page."""
+"""`report.md` and `report.html`: the same sections, rendered by two templates."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import base64
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jinja2
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
-from membench.records import RunRecord, told_settings
 from membench.report import text
-from membench.report.tables import Table
+from membench.report.contents import Contents
+from membench.report.sections import sections
+from membench.report.sortable import sortable_rows
+
+MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+
+def _prose(markdown: str) -> Markup:
+    """Return a paragraph of Markdown as HTML; what is HTML in it stays text."""
+    return Markup(MARKDOWN.renderInline(markdown))
+
+
+def _data_address(svg: bytes) -> str:
+    """Return the address of a picture that is its own content; what an SVG names within stays within."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=jinja2.select_autoescape(["html.j2"], default=False),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"escape": text.escape_markdown, "line": text.one_line, "markdown": text.to_markdown}
+TEMPLATES.filters |= {
+    "data_address": _data_address,
+    "line": text.one_line,
+    "markdown": text.to_markdown,
+    "plain": text.escape_markdown,
+    "prose": _prose,
+    "sortable_rows": sortable_rows,
+}
+TEMPLATES.tests["of_numbers"] = text.is_of_numbers
 
 
-@dataclass(frozen=True)
-class ReportHeading:
-    """What a report is about."""
-
-    suite: str
-    profile: str
-    question: str
-    """What the suite answers, in one sentence."""
-    command: str
-    """What made the runs, as typed."""
-    seeds: list[int]
-    """Those planned."""
+def markdown_page(contents: Contents) -> str:
+    """Return the text of `report.md`, which shows the plots and names the tables that lie beside it."""
+    return _render("report.md.j2", contents)
 
 
-def page(
-    heading: ReportHeading,
-    records: list[RunRecord],
-    tables: Mapping[str, Table],
-    *,
-    missing: list[str],
-    complaints: list[str],
-) -> str:
-    """Return the text of `report.md`.
+def html_page(contents: Contents) -> str:
+    """Return the text of `report.html`, which needs no other file and no network."""
+    return _render("report.html.j2", contents)
 
-    Args:
-        heading: what it is about.
-        records: the runs.
-        tables: by name, `headline` and `lost` (runs that diverged or failed) among them.
-        missing: labels of planned runs without a record.
-        complaints: a sentence per file that is no record.
-    """
-    return TEMPLATES.get_template("report.md.j2").render(
-        heading=heading,
-        records=records,
-        tables=tables,
-        missing=missing,
-        complaints=complaints,
-        num_repeated=_num_repeated(records),
-        gap=_recall_gap(records),
-        solved=solved_and_examined(records),
-        seeds_per_cell=len({record.seed for record in records}),
-        machines=_distinct([record.machine for record in records], ("processor", "cores", "system")),
-        versions=_distinct([record.versions for record in records], ("membench", "python", "torch", "numpy")),
+
+def _render(template: str, contents: Contents) -> str:
+    return TEMPLATES.get_template(template).render(
+        heading=contents.heading, answer=contents.answer, sections=sections(contents)
     )
-
-
-def _num_repeated(records: list[RunRecord]) -> int:
-    """Return how many runs differ from another in nothing that a table shows."""
-    shown = {
-        (
-            *(record.architecture, record.config.task, record.config.objective, record.seed),
-            *told_settings(record.config).items(),
-        )
-        for record in records
-    }
-    return len(records) - len(shown)
-
-
-class SolvedRuns(NamedTuple):
-    """How runs called solved did on fresh episodes after training."""
-
-    runs: int
-    greedy_below: int
-    """Those whose greedy policy fell below what counts as solved."""
-    sampled_below: int
-    """Those whose sampled policy did."""
-
-
-def solved_and_examined(records: list[RunRecord]) -> SolvedRuns:
-    """Return how many runs were called solved, and how many of them did not hold up."""
-    solved = [record for record in records if record.status == "solved"]
-
-    def below(success: float | None, record: RunRecord) -> bool:
-        return success is not None and success < record.config.evaluation.solved_at
-
-    return SolvedRuns(
-        runs=len(solved),
-        greedy_below=sum(below(record.success, record) for record in solved),
-        sampled_below=sum(below(record.sampled_success, record) for record in solved),
-    )
-
-
-def _recall_gap(records: list[RunRecord]) -> str:
-    """Return what the recall gap is beyond the horizon, in words."""
-    num_items = sorted({record.config.task.num_items for record in records})
-    return " or ".join(f"{items} step{'s' * (items > 1)} more" for items in num_items)
-
-
-def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
-    return sorted({", ".join(f"{name} {one[name]}" for name in names if name in one) for one in facts} - {""})

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from tabulate import tabulate
@@ -60,6 +60,12 @@ def time(median: MedianTime, unit: Callable[[float], str] = count) -> str:
     return f"> {unit(median.value)}" if median.is_lower_bound else unit(median.value)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names as people list them, as in GRU, LSTM and Mamba."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def one_line(text: str) -> str:
     """Return text without line breaks, control characters and the like."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
@@ -70,14 +76,14 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
 
 
+def is_of_numbers(column: pd.Series) -> bool:
+    """Return whether a column of text holds numbers, and so is aligned right."""
+    return len(column) > 0 and all(re.match(rf"> \d|\d|never$|{NOTHING}$", cell) for cell in column)
+
+
 def to_markdown(shown: pd.DataFrame) -> str:
     """Return a table of strings as Markdown, columns of numbers aligned right."""
     cells = [[escape_markdown(cell) for cell in row] for row in shown.itertuples(index=False)]
     headings = [escape_markdown(heading) for heading in shown.columns]
-    alignment = [
-        "right"
-        if len(column) and all(re.match(rf"> \d|\d|never$|{NOTHING}$", cell) for cell in column)
-        else "left"
-        for _, column in shown.items()
-    ]
+    alignment = ["right" if is_of_numbers(column) else "left" for _, column in shown.items()]
     return tabulate(cells, headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)

@@ -1,0 +1,164 @@
+"""The answer in words: a frame of runs -> sentences that say no more than its runs do."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from membench.report import text
+from membench.report.frame import cell_names, differ_by_horizon_only, is_ladder, num_solved
+from membench.report.frontier import frontier_table
+from membench.report.looks import display_name
+
+MOST_CELLS = 6
+"""Cells with a sentence each; of more, one sentence counts those that every memory solves."""
+
+MOST_NAMES = 8
+"""Memories named one after another; of more, those that are not named are counted."""
+
+
+class Tally(NamedTuple):
+    """How many runs of a memory in a cell are solved."""
+
+    solved: int
+    runs: int
+    noun: str
+    """What a run is called; see `_noun`."""
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Sorts the largest share first, and of equal ones that of most runs."""
+        return -self.solved / self.runs, -self.runs
+
+    def __str__(self) -> str:
+        if self.runs == 1:
+            return f"in the 1 {self.noun} tried" if self.solved else f"not in the 1 {self.noun} tried"
+        if self.solved == self.runs:
+            return f"in {_all_of(self.runs, self.noun)}"
+        return f"in {self.solved or 'none'} of {self.runs} {self.noun}s"
+
+
+def answer(frame: pd.DataFrame, *, num_missing: int = 0) -> list[str]:
+    """Return what the runs say, as sentences of plain text.
+
+    Args:
+        frame: tidy; may be empty.
+        num_missing: planned runs without a record.
+    """
+    if frame.empty:
+        found = ["There is no record of any run here, so there is nothing to show yet."]
+    elif is_ladder(frame):
+        found = [_climbs(frame)]
+    elif len(cell_names(frame)) <= MOST_CELLS:
+        found = [_in_cell(frame, name) for name in cell_names(frame)]
+    else:
+        found = [_over_cells(frame)]
+    return [*found, *_lost(frame), *_missing(len(frame), num_missing)]
+
+
+def _in_cell(frame: pd.DataFrame, name: str) -> str:
+    """Return which memories solve one cell in every seed, which in some and which in none."""
+    groups: dict[Tally, list[str]] = {}
+    by_memory = list(frame.loc[frame.cell == name].groupby("architecture", sort=False))
+    for architecture, runs in by_memory:
+        tally = Tally(num_solved(runs), len(runs), _noun(runs))
+        groups.setdefault(tally, []).append(display_name(str(architecture)))
+    first, *others = sorted(groups, key=lambda tally: tally.rank)
+    names = {tally: _names(group, len(by_memory)) for tally, group in groups.items()}
+    where = f"At horizon {name}" if differ_by_horizon_only(frame) else f"On the task “{name}”"
+    clauses = [
+        f"{names[first]} {_solves(first, len(groups[first]))}",
+        *(f"{names[tally]} {tally}" for tally in others),
+    ]
+    return f"{where}, {'; '.join(clauses)}."
+
+
+def _solves(tally: Tally, num_memories: int) -> str:
+    """Return a tally of so many memories behind its verb."""
+    is_one, found = num_memories == 1, str(tally)
+    if found.startswith("not "):
+        return f"{'does' if is_one else 'do'} not solve it {found.removeprefix('not ')}"
+    return f"{'solves' if is_one else 'solve'} it {found}"
+
+
+def _names(group: list[str], num_memories: int) -> str:
+    if len(group) <= MOST_NAMES:
+        return text.listed(group)
+    return f"{'all' if len(group) == num_memories else len(group)} of the {num_memories} memories"
+
+
+def _over_cells(frame: pd.DataFrame) -> str:
+    """Return how many cells each memory solves in every seed, those first that solve most."""
+    kind = "horizon" if differ_by_horizon_only(frame) else "task"
+    noun = _noun(frame, "architecture", "cell")
+    counts = []
+    for architecture, runs in frame.groupby("architecture", sort=False):
+        is_solved = (runs.status == "solved").groupby(runs.cell).all()
+        counts.append((display_name(str(architecture)), int(is_solved.sum()), len(is_solved)))
+    counts.sort(key=lambda count: -count[1])
+    clauses = [f"{name} {solved} of {num_cells}" for name, solved, num_cells in counts[:MOST_NAMES]]
+    if rest := counts[MOST_NAMES:]:
+        clauses.append(f"each of the other {len(rest)} memories {rest[0][1]} or fewer")
+    runs_per_cell = frame.groupby(["architecture", "cell"]).size().tolist()
+    seeds = _from_to(min(runs_per_cell), max(runs_per_cell), noun)
+    return f"{kind.capitalize()}s solved in every {noun} ({seeds} per {kind}): {'; '.join(clauses)}."
+
+
+def _climbs(frame: pd.DataFrame) -> str:
+    """Return how far each memory climbed, those first that climbed furthest."""
+    medians = frontier_table(frame).values.set_index("architecture").median_frontier
+    medians = medians.sort_values(ascending=False, kind="stable")
+    clauses = [
+        f"{display_name(str(name))} {_horizon(median)} ({_spread(frame.loc[frame.architecture == name])})"
+        for name, median in medians[:MOST_NAMES].items()
+    ]
+    if len(rest := medians[MOST_NAMES:]):
+        clauses.append(f"the medians of the other {len(rest)} memories are {_horizon(rest.max())} or less")
+    return f"The longest horizon solved by climbing: {'; '.join(clauses)}."
+
+
+def _spread(runs: pd.DataFrame) -> str:
+    """Return of how many ladders a median is, and from where to where they reach."""
+    frontiers, noun = runs.frontier.fillna(0), _noun(runs)
+    low, high = _horizon(frontiers.min()), _horizon(frontiers.max())
+    if low == high:
+        return f"1 {noun}" if len(runs) == 1 else _all_of(len(runs), noun)
+    median = "median" if len(runs) % 2 else "lower median"
+    return f"{median} of {len(runs)} {noun}s, {low} to {high}"
+
+
+def _horizon(frontier: float) -> str:
+    return text.count(frontier) if frontier else "none"
+
+
+def _lost(frame: pd.DataFrame) -> list[str]:
+    """Return how many runs diverged or failed, if any did."""
+    counts = {status: int((frame.status == status).sum()) for status in ("diverged", "failed")}
+    lost = " and ".join(f"{count} {status}" for status, count in counts.items() if count)
+    if not lost:
+        return []
+    reached = "with the horizons that they had solved" if is_ladder(frame) else "as not solved"
+    return [f"Of {_number(len(frame), 'run')}, {lost}: counted {reached}."]
+
+
+def _missing(num_runs: int, num_missing: int) -> list[str]:
+    if not num_missing:
+        return []
+    planned = _number(num_runs + num_missing, "planned run")
+    return [f"Of {planned}, {num_missing} {'has' if num_missing == 1 else 'have'} no record: not counted."]
+
+
+def _noun(runs: pd.DataFrame, *within: str) -> str:
+    """Return `seed` where each run has its own among those that share the columns `within`, else `run`."""
+    return "run" if runs.duplicated([*within, "seed"]).any() else "seed"
+
+
+def _all_of(number: int, noun: str) -> str:
+    return f"both {noun}s" if number == 2 else f"all {number} {noun}s"
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _from_to(low: int, high: int, noun: str) -> str:
+    return _number(high, noun) if low == high else f"{low} to {high} {noun}s"

@@ -1,0 +1,104 @@
+"""What a report is made from: the runs, their tables and figures, and the facts that its pages state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from membench.records import RunRecord, told_settings
+from membench.report.answer import answer
+from membench.report.tables import Table
+
+
+@dataclass(frozen=True)
+class ReportHeading:
+    """What a report is about."""
+
+    suite: str
+    profile: str
+    question: str
+    """What the suite answers, in one sentence."""
+    command: str
+    """What made the runs, as typed."""
+    seeds: list[int]
+    """Those planned."""
+
+
+class SolvedRuns(NamedTuple):
+    """How runs called solved did on fresh episodes after training."""
+
+    runs: int
+    greedy_below: int
+    """Those whose greedy policy fell below what counts as solved."""
+    sampled_below: int
+    """Those whose sampled policy did."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that the pages of a report show."""
+
+    heading: ReportHeading
+    records: list[RunRecord]
+    frame: pd.DataFrame
+    """Tidy."""
+    tables: Mapping[str, Table]
+    figures: Mapping[str, bytes]
+    """By name, as SVG."""
+    missing: list[str]
+    """Labels of planned runs without a record."""
+    complaints: list[str]
+    """A sentence per file that is no record."""
+
+    @property
+    def answer(self) -> list[str]:
+        """The answer in words, as sentences of plain text."""
+        return answer(self.frame, num_missing=len(self.missing))
+
+    @property
+    def num_repeated(self) -> int:
+        """How many runs differ from another in nothing that a table shows."""
+        shown = {
+            (
+                *(record.architecture, record.config.task, record.config.objective, record.seed),
+                *told_settings(record.config).items(),
+            )
+            for record in self.records
+        }
+        return len(self.records) - len(shown)
+
+    @property
+    def solved(self) -> SolvedRuns:
+        """How many runs were called solved, and how many of them did not hold up."""
+        solved = [record for record in self.records if record.status == "solved"]
+
+        def below(success: float | None, record: RunRecord) -> bool:
+            return success is not None and success < record.config.evaluation.solved_at
+
+        return SolvedRuns(
+            runs=len(solved),
+            greedy_below=sum(below(record.success, record) for record in solved),
+            sampled_below=sum(below(record.sampled_success, record) for record in solved),
+        )
+
+    @property
+    def recall_gap(self) -> str:
+        """What the recall gap is beyond the horizon, in words."""
+        num_items = sorted({record.config.task.num_items for record in self.records})
+        return " or ".join(f"{items} step{'s' * (items > 1)} more" for items in num_items)
+
+    @property
+    def machines(self) -> list[str]:
+        """What the runs were timed on."""
+        return _distinct([record.machine for record in self.records], ("processor", "cores", "system"))
+
+    @property
+    def versions(self) -> list[str]:
+        """What the runs were computed with."""
+        names = ("membench", "python", "torch", "numpy")
+        return _distinct([record.versions for record in self.records], names)
+
+
+def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
+    return sorted({", ".join(f"{name} {one[name]}" for name in names if name in one) for one in facts} - {""})
