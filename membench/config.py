@@ -31,12 +31,12 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     horizon: NonNegativeInt = 20
     """Steps of the delay, between the cues that an episode begins with and the first query."""
     min_horizon: NonNegativeInt | None = None
-    """Draw each episode's delay uniformly from this to `horizon`, and flag the query; None means `horizon`."""
+    """Draw each episode's delay uniformly from this to `horizon`, and flag the query; None: all `horizon`."""
     num_cues: Annotated[int, Meta(ge=2, le=10_000)] = 4
     """Different cues; chance is 1 / num_cues."""
     num_items: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    """Cues shown one after another; in `AssociativeRecall-v0`, key-value pairs; in `SelectiveRecall-v0`, marked
-    cues."""
+    """Cues shown one after another; in `AssociativeRecall-v0`, key-value pairs; in `SelectiveRecall-v0`,
+    those that are marked."""
     query_flag: bool = False
     """Flag the query by a feature of its own even where the task does not need it."""
     observation_noise: NonNegativeFloat = 0.0

@@ -114,9 +114,7 @@ class Task(ABC):
         """Draw each episode's steps of delay [b], from `min_horizon` to `horizon`; all `horizon` without."""
         if self.config.min_horizon is None:
             return np.full(num_episodes, self.config.horizon)
-        return random.integers(
-            self.config.min_horizon, self.config.horizon, size=num_episodes, endpoint=True
-        )
+        return random.integers(self.config.min_horizon, self.config.horizon, size=num_episodes, endpoint=True)
 
     def distract(self, random: np.random.Generator, observations: np.ndarray, *sizes: int) -> None:
         """Show things that do not count at random steps of the delay of observations [b t i].

@@ -79,9 +79,9 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
     """Many episodes of a task side by side, stepped together or drawn as a whole.
 
     `infos["correct"]` and `infos["target"]`, the right answer, [env] hold for the environments that
-    `infos["_correct"]` marks: those whose step asked a question, whenever its reward comes. In the mode `SAME_STEP` a finished
-    environment shows the next episode's first observation and `infos["final_obs"]` holds the last of the old
-    one. In the mode `DISABLED` it shows zeros until `reset`.
+    `infos["_correct"]` marks: those whose step asked a question, whenever its reward comes. In the mode
+    `SAME_STEP` a finished environment shows the next episode's first observation and `infos["final_obs"]`
+    holds the last of the old one. In the mode `DISABLED` it shows zeros until `reset`.
 
     Args:
         task: what to draw episodes from.

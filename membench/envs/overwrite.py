@@ -1,9 +1,9 @@
 """Overwrite: see one cue after another, and say which came last.
 
-Source: the memory rewriting of Shchendrigin et al. 2026, arXiv 2601.15086, whose Endless T-Maze shows a cue at
-the beginning of every corridor and asks at its end, so that each cue makes the one before worthless. Here, too,
-only the latest cue counts. Deviations: nobody walks; the agent is asked once, at the end of the episode, and
-not after every cue; cues are `num_cues` and not two.
+Source: the memory rewriting of Shchendrigin et al. 2026, arXiv 2601.15086, in whose Endless T-Maze every
+corridor has a cue of its own and asks for it at its end, so that each cue makes the one before worthless.
+Here, too, only the latest cue counts. Deviations: nobody walks; the agent is asked once, at the end of the
+episode, and not after every cue; there are `num_cues` cues, not two directions.
 
 Step 0 shows a cue one-hot, and `horizon` steps of delay follow. `num_items` - 1 further cues are shown at
 distinct steps of the delay, drawn uniformly; all others are zeros, so that a cue is told from silence. Cues
@@ -34,8 +34,8 @@ class Overwrite(Task):
         self.refuse(distractors=0.0)
         if num_further > self.shortest_delay:
             raise InputError(
-                f"task.num_items {config.num_items}: {self.name} shows all but the first during the delay, so "
-                f"it must be at most 1 + the shortest delay, {1 + self.shortest_delay}"
+                f"task.num_items {config.num_items}: {self.name} shows all but the first during the delay; "
+                f"must be at most 1 + the shortest delay, {1 + self.shortest_delay}"
             )
 
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:

@@ -101,8 +101,10 @@ def solved_and_examined(records: list[RunRecord]) -> SolvedRuns:
 
 def _recall_gap(records: list[RunRecord]) -> str:
     """Return what the recall gap is beyond the horizon, in words."""
-    num_items = sorted({record.config.task.num_items for record in records})
-    return " or ".join(f"{items} step{'s' * (items > 1)} more" for items in num_items)
+    beyond = sorted({record.recall_gap - record.horizon for record in records})
+    return " or ".join(
+        f"{abs(steps)} step{'s' * (abs(steps) != 1)} {'less' if steps < 0 else 'more'}" for steps in beyond
+    )
 
 
 def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
