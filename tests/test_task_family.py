@@ -198,6 +198,14 @@ def test_distractors_fill_their_share_of_the_delay_and_change_nothing_else(name,
     assert not delay[..., width:].any()
 
 
+@pytest.mark.parametrize("options", [{"distractors": 1.0}, {"name": OVERWRITE, "num_items": HORIZON + 1}])
+def test_cues_of_the_delay_have_no_noise_on_them(options):
+    observations = (
+        variant_task(options, observation_noise=0.5).draw(np.random.default_rng(0), 50).observations
+    )
+    np.testing.assert_array_equal(np.sort(observations[:, :-1]), np.tile([0.0, 0.0, 0.0, 1.0], (50, 7, 1)))
+
+
 def test_the_first_cue_is_worth_nothing_where_others_overwrite_it():
     episodes = variant_task({"name": OVERWRITE, "num_items": 3}).draw(np.random.default_rng(0), 20_000)
     shown = episodes.observations.any(-1)
