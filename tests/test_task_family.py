@@ -16,6 +16,10 @@ CUES, RECALL, OVERWRITE, SELECTIVE = TASKS
 HORIZON = 6
 
 VARIANTS = {
+    "one cue": {},
+    "one cue, flag, noise": {"query_flag": True, "observation_noise": 0.01},
+    "cues": {"num_items": 3},
+    "pairs": {"name": RECALL, "num_items": 3},
     "one cue, distractors": {"distractors": 0.5},
     "cues, distractors": {"num_items": 3, "distractors": 1.0},
     "one cue, random delay": {"min_horizon": 0},
