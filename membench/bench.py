@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 from scipy import stats
 
-from membench.config import RunConfig, build_config, merge, nest, to_settings
+from membench.config import RunConfig, TaskConfig, build_config, merge, nest, to_settings
 from membench.envs import make_task
 from membench.errors import InputError
 from membench.stats import Interval
@@ -110,7 +110,7 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
 
     torch.set_num_threads(config.num_threads)
     keep_freed_memory()
-    smallest = bench_config(config, 1, 1)
+    smallest = bench_config(msgspec.structs.replace(config, task=TaskConfig()), 1, 1)
     Training(smallest, time.time()).iterate()  # loads what PyTorch loads on first use
     if config.device != "cpu":
         torch.cuda.reset_peak_memory_stats(config.device)
@@ -124,11 +124,10 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
         seconds.append(training.training_seconds - started)
     memory_bytes = peak_memory_bytes(config.device) - before
     length = training.task.max_episode_steps
-    num_steps = config.ppo.num_envs * length
-    forward = num_steps * flops_per_step(deepcopy(training.agent.memory), length)
+    forward = config.ppo.num_envs * length * flops_per_step(deepcopy(training.agent.memory), length)
     return Cost(
         config=config,
-        num_steps=num_steps,
+        num_steps=training.steps // (1 + num_rounds),
         parameters=count_parameters(training.agent)["total"],
         seconds=seconds,
         flops_per_iteration=forward * (1 + 3 * config.ppo.num_epochs),

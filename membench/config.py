@@ -33,19 +33,26 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     name: str = "CueMemory-v0"
     horizon: NonNegativeInt = 20
-    """Steps between the last cue and the first query."""
+    """Steps of the delay, between the cues that an episode begins with and the first query."""
+    min_horizon: NonNegativeInt | None = None
+    """Draw each episode's delay uniformly from this to `horizon`, and flag the query; None: all `horizon`."""
     num_cues: Annotated[int, Meta(ge=2, le=10_000)] = 4
     """Different cues; chance is 1 / num_cues."""
     num_items: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    """Cues shown one after another; in `AssociativeRecall-v0`, key-value pairs."""
+    """Cues shown one after another; in `AssociativeRecall-v0`, key-value pairs; in `SelectiveRecall-v0`,
+    those that are marked."""
     query_flag: bool = False
     """Flag the query by a feature of its own even where the task does not need it."""
     observation_noise: NonNegativeFloat = 0.0
     """Standard deviation of Gaussian noise on every feature of every delay step."""
+    distractors: Fraction = 0.0
+    """Probability that a step of the delay shows a cue, or a key-value pair, that does not count."""
     reveal_cue: bool = False
     """Show the right answer at the query: privileged, the ceiling of whatever surrounds the memory."""
     reward_correct: float = 1.0
     reward_wrong: float = 0.0
+    reward_delay: NonNegativeInt = 0
+    """Steps from an answer to its reward; the episode goes on until the last one has come."""
 
 
 class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -57,12 +57,14 @@ def diagnose_agent(agent: Agent, task: Task, config: PPOConfig) -> Diagnosis:
     asked = torch.from_numpy(episodes.is_question)
     answers = torch.from_numpy(episodes.targets)[asked]
     latents, _ = agent.memory(observations * agent.observation_scale, agent.initial_state(NUM_EPISODES))
-    at_last_question = latents[:, -1].detach()
+    last_question = asked.shape[1] - 1 - asked.flip(1).long().argmax(1)
+    at_last_question = latents[torch.arange(NUM_EPISODES), last_question].detach()
     loss = F.cross_entropy(agent.policy_head(latents[asked]), answers)
     (gradient,) = torch.autograd.grad(loss, observations)
     norms = gradient.square().sum(-1).mean(0).sqrt()
     feature_norm = at_last_question.norm(dim=1).mean()
-    distance = _distance_between(at_last_question, torch.from_numpy(episodes.targets[:, -1]))
+    last_answers = torch.from_numpy(episodes.targets)[torch.arange(NUM_EPISODES), last_question]
+    distance = _distance_between(at_last_question, last_answers)
     return Diagnosis(
         feature_norm=float(feature_norm),
         cue_distance=float(distance / feature_norm) if feature_norm else 0.0,

@@ -34,7 +34,7 @@ def available_cores() -> int:
 
 
 def check_runnable(configs: list[RunConfig]) -> None:
-    """See that every agent can be built, before anything starts; costs no memory (meta device).
+    """See that every agent and task can be built, before anything starts; costs no memory (meta device).
 
     Raises:
         InputError: for the first that cannot.
@@ -53,6 +53,9 @@ def check_runnable(configs: list[RunConfig]) -> None:
     for config in distinct.values():
         with torch.device("meta"):
             build_agent(config, make_task(config.task))
+    for config in configs:
+        for stage in config.curriculum:
+            make_task(msgspec.structs.replace(config.task, horizon=stage.horizon))
     for device in {config.device for config in configs} - {"cpu"}:
         if not torch.cuda.is_available():
             raise InputError(f"--device {device!r}: no CUDA device here (legal: cpu)")

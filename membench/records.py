@@ -67,7 +67,7 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     architecture: str
     task: str
     horizon: int
-    """Steps between the last cue and the first query; of a ladder, the last that was tried."""
+    """The task's; of a ladder, the last that was tried."""
     seed: int
     status: Status
     """`solved`: two evaluations in a row reached `evaluation.solved_at`. `diverged`: a loss or gradient was
@@ -262,7 +262,16 @@ def make_writable_folder(folder: Path) -> None:
         raise InputError(f"--out {str(folder)!r}: cannot write there ({error.strerror})") from error
 
 
-TASK_COLUMNS = ("num_items", "num_cues", "query_flag", "observation_noise", "reveal_cue")
+TASK_COLUMNS = (
+    "num_items",
+    "num_cues",
+    "query_flag",
+    "observation_noise",
+    "reveal_cue",
+    "distractors",
+    "min_horizon",
+    "reward_delay",
+)
 """Fields of the task, beside its name and horizon, that a frame has as columns."""
 
 NOT_A_SETTING = (

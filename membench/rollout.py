@@ -99,27 +99,28 @@ def collect(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor) -> Rollo
 def collect_open_loop(agent: Agent, envs: TaskVectorEnv, *, seed: int, noise: Tensor) -> Rollout:
     """Draw whole episodes, run the memory over them once, then act and score every step at once."""
     episodes = envs.draw_episodes(seed)
+    length = int(episodes.lengths.max())
     device = agent.value_head.weight.device
-    observations = torch.from_numpy(episodes.observations).to(device)
-    num_rows = max(1, STEPS_PER_FORWARD // observations.shape[1])
+    observations = torch.from_numpy(episodes.observations[:, :length]).to(device)
+    num_rows = max(1, STEPS_PER_FORWARD // length)
     chunks = [agent.evaluate(chunk) for chunk in observations.split(num_rows)]
     outputs, values = (torch.cat(parts) for parts in zip(*chunks, strict=True))
-    actions = agent.head.sample(outputs, noise.to(device))
+    actions = agent.head.sample(outputs, noise[:, :length].to(device))
     answers = (actions if agent.head.discrete else actions.argmax(-1)).cpu().numpy()
-    length = observations.shape[1]
-    rollout = Rollout(
-        observations=observations,
-        actions=actions,
-        log_probs=agent.head.log_prob(outputs, actions),
-        values=values,
-        rewards=torch.from_numpy(envs.task.reward(answers, episodes.targets)),
-        mask=torch.arange(length) < torch.from_numpy(episodes.lengths).unsqueeze(1),
-        bootstrap=torch.zeros(len(observations)),
-        targets=torch.from_numpy(episodes.targets),
-        asked=torch.from_numpy(episodes.is_question),
-        correct=torch.from_numpy(episodes.is_question & (answers == episodes.targets)),
-    )
-    return rollout.to(device)
+    targets, asked = episodes.targets[:, :length], episodes.is_question[:, :length]
+    columns = {
+        "observations": observations,
+        "actions": actions,
+        "log_probs": agent.head.log_prob(outputs, actions),
+        "values": values,
+        "rewards": torch.from_numpy(envs.task.rewards(answers, targets)),
+        "mask": torch.arange(length) < torch.from_numpy(episodes.lengths).unsqueeze(1),
+        "targets": torch.from_numpy(targets),
+        "asked": torch.from_numpy(asked),
+        "correct": torch.from_numpy(asked & (answers == targets)),
+    }
+    columns = {name: column.to(device) for name, column in columns.items()}
+    return Rollout(**_blank_padding(columns), bootstrap=torch.zeros(len(observations), device=device))
 
 
 @torch.no_grad()

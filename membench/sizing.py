@@ -38,7 +38,8 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
     check_memory_options(config.architecture, config.memory)
     settings = to_settings(config)
     decisive = {name: settings[name] for name in ("architecture", "memory", "agent", "task")}
-    settings = merge(decisive, nest("task.horizon", 1))  # no parameter depends on the horizon
+    # No parameter depends on the horizon: one for all, long enough for what the task shows.
+    settings = merge(decisive, nest("task.horizon", max(config.task.num_items, config.task.min_horizon or 1)))
     sizes = _sizes(msgspec.json.encode(settings, order="sorted"), num_parameters)
     return msgspec.structs.replace(config, memory=config.memory | sizes, matched_parameters=num_parameters)
 

@@ -52,6 +52,13 @@ def test_every_horizon_has_about_as_many_steps(horizon):
     assert config.ppo.num_minibatches <= config.ppo.num_envs
 
 
+def test_steps_that_are_no_more_than_padding_are_not_counted():
+    task = {"name": "Overwrite-v0", "num_items": 3, "horizon": 20, "min_horizon": 2}
+    config = build_config({"architecture": "gru", "memory": {"hidden_size": 8}, "task": task})
+    cost = measure(config, num_rounds=2)
+    assert cost.num_steps == pytest.approx(32 * 13, rel=0.15)  # delays of 2 ... 20, and 2 steps more
+
+
 def test_the_operations_of_an_iteration_are_counted():
     config = build_config(
         {

@@ -88,6 +88,14 @@ def suite(tmp_path):
         (["train", "--architecture", "gru", "--curriculum", "5:20k"], "must be HORIZON:STEPS,..."),
         (["train", "--architecture", "gru", "--curriculum", "5:0"], "--curriculum: curriculum.0.timesteps"),
         (
+            ["train", "--architecture", "gru", "--set", "task.min_horizon=30", "--horizon", "20"],
+            "task.min_horizon 30: must be at most task.horizon, 20",
+        ),
+        (
+            ["train", "--architecture", "gru", "--set", "task.min_horizon=8", "--curriculum", "5:9,10:9"],
+            "task.min_horizon 8: must be at most task.horizon, 5",
+        ),
+        (
             [
                 "train",
                 "--architecture",

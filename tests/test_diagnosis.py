@@ -29,9 +29,10 @@ def test_a_shut_gate_gives_the_cue_no_gradient():
     assert sound.cue_distance > 1e-3
 
 
-def test_a_revealed_cue_needs_no_memory():
-    revealed = diagnose_with(memory={"gate_timescales": "none"}, task={"horizon": 100, "reveal_cue": True})
-    assert revealed.cue_distance > 0.1
+@pytest.mark.parametrize("more", [{}, {"reward_delay": 100}, {"min_horizon": 50}])
+def test_a_revealed_cue_needs_no_memory(more):
+    task = {"horizon": 100, "reveal_cue": True} | more
+    assert diagnose_with(memory={"gate_timescales": "none"}, task=task).cue_distance > 0.1
 
 
 @pytest.mark.parametrize("task", ["CueMemory-v0", "AssociativeRecall-v0"])

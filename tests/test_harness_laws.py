@@ -1,5 +1,6 @@
 """The harness keeps episodes apart: padding, boundaries, truncation, and one policy however it is run."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import gymnasium
@@ -8,7 +9,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from membench import ppo
+from membench import ppo, supervised
 from membench.agent import Agent
 from membench.catalogue import architecture_table, build_memory
 from membench.check import TEST_SIZES, small_options
@@ -19,6 +20,10 @@ from membench.heads import CategoricalHead, GaussianHead
 from membench.rollout import Rollout, collect_open_loop, collect_stepping, draw_noise
 
 ARCHITECTURES = list(architecture_table())
+
+LATE = {"reward_delay": 3}
+RAGGED = {"num_items": 3, "min_horizon": 0, "horizon": 20}
+RAGGED_AND_LATE = {"name": "Overwrite-v0", "num_items": 2, "min_horizon": 1, "horizon": 4, "reward_delay": 2}
 
 
 def make_agent(architecture="gru", num_inputs=4, num_actions=4, gaussian=False, context_length=40):
@@ -79,7 +84,24 @@ def ragged_envs(num_envs=8, limit=8):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_open_loop_and_stepping_give_the_same_rollout_and_gradient(architecture, num_items, gaussian):
     agent = make_agent(architecture, num_inputs=4 + (num_items > 1), gaussian=gaussian)
-    envs = task_envs(agent, num_items=num_items)
+    assert_open_loop_equals_stepping(agent, task_envs(agent, num_items=num_items))
+
+
+@pytest.mark.parametrize("gaussian", [False, True], ids=["categorical", "gaussian"])
+@pytest.mark.parametrize("options", [LATE, RAGGED, RAGGED_AND_LATE], ids=["late", "ragged", "both"])
+@pytest.mark.parametrize("architecture", ["gru", "transformer", "gru_pmm"])
+def test_so_they_do_where_delays_vary_and_rewards_are_late(architecture, options, gaussian):
+    agent = make_agent(
+        architecture, num_inputs=make_task(TaskConfig(**options)).observation_size, gaussian=gaussian
+    )
+    envs = task_envs(agent, **options)
+    lengths = rollout_of(agent, envs=envs).mask.sum(1).unique()
+    assert (len(lengths) > 1) == ("min_horizon" in options)
+    assert options is not RAGGED or max(lengths) < envs.task.max_episode_steps  # nobody waits the longest
+    assert_open_loop_equals_stepping(agent, envs)
+
+
+def assert_open_loop_equals_stepping(agent, envs):
     together = rollout_of(agent, collect_open_loop, envs)
     stepped = rollout_of(agent, collect_stepping, envs)
     for name, one in vars(together).items():
@@ -207,6 +229,28 @@ def test_advantages_equal_a_loop_over_each_episode():
             advantage = float(rollout.rewards[row, step]) + 0.9 * next_value - value + 0.9 * 0.8 * advantage
             next_value = value
             assert float(found[row, step]) == pytest.approx(advantage, abs=1e-5)
+
+
+def test_a_late_reward_reaches_its_answer_discounted_once_per_step():
+    agent = make_agent(num_inputs=5)
+    rollout = rollout_of(
+        agent, envs=task_envs(agent, num_envs=20, **RAGGED | {"num_items": 1, "reward_delay": 3})
+    )
+    rollout = replace(rollout, values=torch.zeros_like(rollout.values))
+    advantages = ppo.generalised_advantages(rollout, 0.9, 1.0)
+    assert rollout.correct.any() and not rollout.rewards[rollout.asked].any()
+    torch.testing.assert_close(advantages[rollout.asked], 0.9**3 * rollout.correct.any(1))
+    torch.testing.assert_close(rollout.rewards.sum(1), rollout.correct.sum(1).float())
+
+
+def test_answers_are_told_at_the_questions_wherever_those_are():
+    agent = make_agent(num_inputs=5)
+    rollout = rollout_of(agent, envs=task_envs(agent, **RAGGED_AND_LATE))
+    outputs = agent.evaluate(rollout.observations)[0].detach()
+    expected = -outputs.log_softmax(-1)[rollout.asked].gather(1, rollout.targets[rollout.asked].unsqueeze(1))
+    assert len(expected) == len(rollout.mask)
+    found = supervised.update(agent, torch.optim.SGD(agent.parameters(), lr=0.0), rollout, PPOConfig())
+    assert found.policy_loss == pytest.approx(float(expected.mean()), rel=1e-5)
 
 
 def test_the_document_s_snippets_work():

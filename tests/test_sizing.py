@@ -33,6 +33,20 @@ def test_where_widths_are_too_coarse_the_feedforward_part_makes_up_for_it():
     assert match_parameters(fixed, 225_000).memory["feedforward_size"] == 64
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"name": "Overwrite-v0", "num_items": 9},
+        {"name": "Overwrite-v0", "num_items": 3, "min_horizon": 4},
+        {"min_horizon": 15},
+    ],
+)
+def test_tasks_that_need_some_horizon_are_matched_too(task):
+    config = match_parameters(build_config({"architecture": "gru", "task": task}), 75_000)
+    assert num_parameters_of(config) == pytest.approx(75_000, rel=0.05)
+    assert config.task == build_config({"architecture": "gru", "task": task}).task
+
+
 def test_nothing_but_the_width_is_changed():
     config = build_config(
         {"architecture": "mamba", "memory": {"state_size": 8}, "task": {"horizon": 70}, "seed": 3}

@@ -4,6 +4,7 @@
 registers the ids, so that `gymnasium.make("CueMemory-v0", horizon=20)` and `gymnasium.make_vec` reach them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -14,18 +15,22 @@ from membench.envs.associative_recall import AssociativeRecall
 from membench.envs.cue_memory import CueMemory
 from membench.envs.episodes import NO_QUESTION, Episodes, Task
 from membench.envs.gym import TaskEnv, TaskVectorEnv
+from membench.envs.overwrite import Overwrite
+from membench.envs.selective_recall import SelectiveRecall
 from membench.errors import InputError, unknown_name
 
 __all__ = ["NO_QUESTION", "TASKS", "Episodes", "Task", "TaskEnv", "TaskVectorEnv", "make_task"]
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (CueMemory, AssociativeRecall)}
+TASKS: dict[str, Callable[[TaskConfig], Task]] = {
+    task.name: task for task in (CueMemory, AssociativeRecall, Overwrite, SelectiveRecall)
+}
 
 
 def make_task(config: TaskConfig) -> Task:
     """Return the task that `config` describes.
 
     Raises:
-        InputError: for a name that is not in `TASKS`.
+        InputError: for a name that is not in `TASKS`, or a configuration that contradicts itself.
     """
     if config.name not in TASKS:
         raise unknown_name("task.name", config.name, TASKS)

@@ -5,6 +5,9 @@ Source: Graves et al. 2014, arXiv 1410.5401, section 4.3, in the form with singl
 every key once and in random order, the values uniform among `num_cues` and independent. `horizon` zero steps
 follow, then one step shows a key and the query flag: length num_items + horizon + 1. Unlike cue memory, it
 cannot be solved by a memory that merely accumulates: which value is wanted is known only at the query.
+
+`distractors` shows further pairs during the delay, which give keys other values. The pairs that count are
+those of the first `num_items` steps.
 """
 
 import numpy as np
@@ -19,12 +22,14 @@ class AssociativeRecall(Task):
     name = "AssociativeRecall-v0"
 
     def __init__(self, config: TaskConfig):
-        super().__init__(config)
-        self.num_actions = config.num_cues
-        self.observation_size = config.num_items + config.num_cues + 1
-        self.num_questions = 1
-        self.max_episode_steps = config.num_items + config.horizon + 1
-        self.recall_gap = config.horizon + config.num_items
+        super().__init__(
+            config,
+            num_shown=config.num_items,
+            num_questions=1,
+            num_features=config.num_items + config.num_cues,
+            recall_gap=config.horizon + config.num_items,
+            has_query_flag=True,
+        )
 
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes whose order of keys, values and asked key are uniform and independent."""
@@ -32,13 +37,11 @@ class AssociativeRecall(Task):
         keys = random.permuted(np.tile(np.arange(num_pairs), (num_episodes, 1)), axis=1)
         values = random.integers(num_values, size=(num_episodes, num_pairs))
         asked = random.integers(num_pairs, size=(num_episodes, 1))
-        target = np.take_along_axis(values, asked, axis=1)
         observations = self.silence(random, num_episodes)
-        pairs, query = observations[:, :num_pairs], observations[:, -1]
+        pairs, query = observations[:, :num_pairs], observations[:, self.query_steps]
         np.put_along_axis(pairs, keys[..., None], 1.0, axis=2)
         np.put_along_axis(pairs, num_pairs + values[..., None], 1.0, axis=2)
-        np.put_along_axis(query, np.take_along_axis(keys, asked, axis=1), 1.0, axis=1)
-        query[:, -1] = 1.0
-        if self.config.reveal_cue:
-            np.put_along_axis(query, num_pairs + target, 1.0, axis=1)
-        return self.episodes(observations, target)
+        np.put_along_axis(query, np.take_along_axis(keys, asked, axis=1)[..., None], 1.0, axis=2)
+        self.distract(random, observations, num_pairs, num_values)
+        target = np.take_along_axis(values, asked, axis=1)
+        return self.ask(observations, target, self.draw_delays(random, num_episodes))

@@ -4,6 +4,9 @@ Source: the deep dive's task, a delayed match to sample. Step 0 shows one of `nu
 `horizon` zero steps follow, and at the last step, zeros too, the agent answers: length horizon + 2.
 With `num_items` K > 1, K cues are shown one after another and, after the delay, answered in the same
 order: length horizon + 2 K. A last feature then flags the K query steps.
+
+`distractors` shows further cues during the delay. Nothing marks them: the cues that count are those of the
+first K steps, and the delay begins when they have been shown.
 """
 
 import numpy as np
@@ -18,13 +21,13 @@ class CueMemory(Task):
     name = "CueMemory-v0"
 
     def __init__(self, config: TaskConfig):
-        super().__init__(config)
-        self.num_actions = config.num_cues
-        self.has_query_flag = config.query_flag or config.num_items > 1
-        self.observation_size = config.num_cues + self.has_query_flag
-        self.num_questions = config.num_items
-        self.max_episode_steps = config.horizon + 2 * config.num_items
-        self.recall_gap = config.horizon + config.num_items
+        super().__init__(
+            config,
+            num_shown=config.num_items,
+            num_questions=config.num_items,
+            num_features=config.num_cues,
+            recall_gap=config.horizon + config.num_items,
+        )
 
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes whose cues are uniform and independent."""
@@ -32,9 +35,5 @@ class CueMemory(Task):
         cues = random.integers(num_cues, size=(num_episodes, num_items))
         observations = self.silence(random, num_episodes)
         np.put_along_axis(observations[:, :num_items], cues[..., None], 1.0, axis=2)
-        queries = observations[:, -num_items:]
-        if self.has_query_flag:
-            queries[..., -1] = 1.0
-        if self.config.reveal_cue:
-            np.put_along_axis(queries, cues[..., None], 1.0, axis=2)
-        return self.episodes(observations, cues)
+        self.distract(random, observations, num_cues)
+        return self.ask(observations, cues, self.draw_delays(random, num_episodes))

@@ -31,8 +31,8 @@ def action_space(task: Task, discrete: bool) -> spaces.Space:
 class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     """One episode of a task at a time.
 
-    `info` of a step that asked a question holds `correct`. An episode terminates after its last step, with a
-    zero observation.
+    `info` of a step that asked a question holds `correct`, whenever its reward comes. An episode terminates
+    after its last step, with a zero observation.
 
     Args:
         task: what to draw episodes from.
@@ -45,6 +45,7 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         self.observation_space = observation_space(task)
         self.action_space = action_space(task, discrete)
         self._episode: Episodes | None = None
+        self._answers = np.zeros(task.max_episode_steps, dtype=np.int64)
         self._time = 0
 
     def reset(
@@ -60,8 +61,11 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         if self._episode is None or self._time >= self._episode.lengths[0]:
             raise gymnasium.error.ResetNeeded("call reset before step: no episode is under way")
         answer = int(action) if self.discrete else int(np.argmax(action))
-        target = self._episode.targets[0, self._time]
-        reward = self.task.reward(np.array(answer), target)
+        targets = self._episode.targets[0]
+        self._answers[self._time] = answer
+        paid = self._time - self.task.config.reward_delay
+        reward = self.task.score(self._answers[paid], targets[paid]) if paid >= 0 else 0.0
+        target = targets[self._time]
         info = {} if target == NO_QUESTION else {"correct": bool(answer == target)}
         self._time += 1
         terminated = self._time == self._episode.lengths[0]
@@ -75,9 +79,9 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
     """Many episodes of a task side by side, stepped together or drawn as a whole.
 
     `infos["correct"]` and `infos["target"]`, the right answer, [env] hold for the environments that
-    `infos["_correct"]` marks: those whose step asked a question. In the mode `SAME_STEP` a finished
-    environment shows the next episode's first observation and `infos["final_obs"]` holds the last of the old
-    one. In the mode `DISABLED` it shows zeros until `reset`.
+    `infos["_correct"]` marks: those whose step asked a question, whenever its reward comes. In the mode
+    `SAME_STEP` a finished environment shows the next episode's first observation and `infos["final_obs"]`
+    holds the last of the old one. In the mode `DISABLED` it shows zeros until `reset`.
 
     Args:
         task: what to draw episodes from.
@@ -110,6 +114,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episodes: Episodes | None = None
+        self._answers = np.zeros((num_envs, task.max_episode_steps), dtype=np.int64)
         self._time = np.zeros(num_envs, dtype=np.int64)
 
     def draw_episodes(self, seed: int | None = None) -> Episodes:
@@ -135,8 +140,13 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
         if self._episodes is None:
             raise gymnasium.error.ResetNeeded("call reset before step")
         answers = np.asarray(actions) if self.discrete else np.asarray(actions).argmax(-1)
-        targets = self._at_time(self._episodes.targets, NO_QUESTION)
-        rewards = self.task.reward(answers, targets)
+        under_way = self._time < self._episodes.lengths
+        self._answers[under_way, self._time[under_way]] = answers[under_way]
+        targets = self._at(self._time, self._episodes.targets, NO_QUESTION)
+        paid = self._time - self.task.config.reward_delay
+        rewards = self.task.score(
+            self._at(paid, self._answers, 0), self._at(paid, self._episodes.targets, NO_QUESTION)
+        )
         asked = targets != NO_QUESTION
         infos = {"correct": answers == targets, "_correct": asked, "target": targets, "_target": asked}
         self._time += 1
@@ -150,15 +160,15 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _observe(self) -> np.ndarray:
         assert self._episodes is not None
-        return self._at_time(self._episodes.observations, 0.0)
+        return self._at(self._time, self._episodes.observations, 0.0)
 
-    def _at_time(self, values: np.ndarray, after_the_end: float) -> np.ndarray:
-        """Return each environment's entry of values [env t ...] now, or `after_the_end` of its episode."""
+    def _at(self, time: np.ndarray, values: np.ndarray, outside: float) -> np.ndarray:
+        """Return each environment's entry of values [env t ...] at `time` [env], `outside` of its episode."""
         assert self._episodes is not None
-        under_way = self._time < self._episodes.lengths
-        now = values[np.arange(self.num_envs), np.where(under_way, self._time, 0)]
-        now[~under_way] = after_the_end
-        return now
+        inside = (time >= 0) & (time < self._episodes.lengths)
+        found = values[np.arange(self.num_envs), np.where(inside, time, 0)]
+        found[~inside] = outside
+        return found
 
     def _replace(self, mask: np.ndarray) -> None:
         """Begin new episodes in the environments that `mask` [env] marks."""

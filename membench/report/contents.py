@@ -85,8 +85,11 @@ class Contents:
     @property
     def recall_gap(self) -> str:
         """What the recall gap is beyond the horizon, in words."""
-        num_items = sorted({record.config.task.num_items for record in self.records})
-        return " or ".join(f"{items} step{'s' * (items > 1)} more" for items in num_items)
+        beyond = sorted({record.recall_gap - record.horizon for record in self.records})
+        return " or ".join(
+            f"{abs(steps)} step{'s' * (abs(steps) != 1)} {'less' if steps < 0 else 'more'}"
+            for steps in beyond
+        )
 
     @property
     def machines(self) -> list[str]:

@@ -45,7 +45,10 @@ CELL_COLUMNS: dict[str, Callable[[Any], str]] = {
     "num_cues": "{} cues".format,
     "query_flag": "query flag".format,
     "observation_noise": "noise {}".format,
+    "distractors": "distractors {}".format,
+    "min_horizon": "delay from {:.0f}".format,
     "reveal_cue": "cue revealed".format,
+    "reward_delay": "reward delay {}".format,
     "objective": str,
 }
 """What tells tasks apart and how each is named; flags and noise are named where there are some."""
@@ -235,5 +238,8 @@ def is_ladder(frame: pd.DataFrame) -> bool:
 
 
 def varies_in_what_is_shown(frame: pd.DataFrame) -> bool:
-    """Return whether a tidy frame holds tasks of different numbers of items or cues."""
-    return len(frame[["num_items", "num_cues"]].drop_duplicates()) > 1
+    """Return whether a tidy frame holds one task with different numbers of items or cues.
+
+    Of different tasks, the same numbers say different things about what is to be held.
+    """
+    return frame.task.nunique() == 1 and len(frame[["num_items", "num_cues"]].drop_duplicates()) > 1

@@ -58,8 +58,8 @@ def _impact(contents: Contents) -> list[Part]:
         "impact",
         """
         The document's words beside what these runs measured. *Lost* runs diverged or failed; the *spread* is
-        the standard deviation of success over seeds, the mean over tasks; a value *did best* at a task if more
-        of its runs solved it, or as many in fewer steps.
+        the standard deviation of success over seeds, the mean over tasks; a value *did best* at a task if
+        more of its runs solved it, or as many in fewer steps.
         """,
     )
 
