@@ -231,11 +231,14 @@ TASK_COLUMNS = ("num_items", "num_cues", "query_flag", "observation_noise", "rev
 def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
     """Return one row per run.
 
-    The record's plain fields; `parameters` as its total; `device`, `objective`, `ladder` and `first_horizon`
-    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `num_slots` and
-    `hidden_size` where they were chosen by hand; `curve` and `rungs` as lists.
+    The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
+    `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
+    configuration, and `TASK_COLUMNS`; `num_slots` and `hidden_size` where they were chosen by hand; `curve`
+    and `rungs` as lists.
     """
     import pandas as pd  # training needs none
+
+    from membench.envs import make_task
 
     plain = [
         field
@@ -249,6 +252,8 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
             "device": record.config.device,
             "objective": record.config.objective,
             "ladder": record.config.ladder,
+            "num_answers": record.config.evaluation.num_final_episodes
+            * make_task(record.config.task).num_questions,
             "first_horizon": record.config.task.horizon,
             "num_slots": record.config.memory.get("num_slots"),
             "hidden_size": None
@@ -259,5 +264,14 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
         | {"curve": record.curve, "rungs": record.rungs}
         for record in records
     ]
-    configured = ["parameters", "device", "objective", "ladder", "first_horizon", "num_slots", "hidden_size"]
+    configured = [
+        "parameters",
+        "device",
+        "objective",
+        "ladder",
+        "num_answers",
+        "first_horizon",
+        "num_slots",
+        "hidden_size",
+    ]
     return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])

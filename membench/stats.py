@@ -174,7 +174,7 @@ def median_time_interval(times: ArrayLike, watched_until: ArrayLike) -> Interval
     ends = np.where(np.isinf(ends), 2 * np.max(ends, where=np.isfinite(ends), initial=1.0), ends)
     curve = stats.ecdf(stats.CensoredData.right_censored(ends, censored)).sf
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The estimated standard error is")
+        warnings.filterwarnings("ignore", message="The confidence interval is undefined")
         band = curve.confidence_interval(0.95, method="log-log")
     return Interval(_falls_below_half(band.low), _falls_below_half(band.high))
 

@@ -168,9 +168,9 @@ def test_median_time_is_where_the_kaplan_meier_curve_falls_below_half():
 
 
 def test_interval_of_a_median_time():
-    # The band is exp(-exp(log(-log S) -+ 1.96 se / |log S|)), where se^2 = sum of 1 / (n (n - 1)) so far. At the
-    # first of ten, S = 0.9 and se^2 = 1/90: from 0.473 on. At the seventh, S = 0.3 and se^2 = 1/3 - 1/10: up to
-    # 0.578. At the eighth, S = 0.2 and se^2 = 1/2 - 1/10: up to 0.475.
+    # The band is exp(-exp(log(-log S) -+ 1.96 se / |log S|)), where se^2 = sum of 1 / (n (n - 1)) so far.
+    # At the first of ten, S = 0.9 and se^2 = 1/90: from 0.473 on. At the seventh, S = 0.3 and
+    # se^2 = 1/3 - 1/10: up to 0.578. At the eighth, S = 0.2 and se^2 = 1/2 - 1/10: up to 0.475.
     times = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     assert median_time_interval(times, times) == (10, 80)
     seven = [*times[:7], NAN, NAN, NAN]

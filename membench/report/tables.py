@@ -39,7 +39,7 @@ def success_table(frame: pd.DataFrame) -> Table:
         success = cell.runs.counted_success
         enough = len(success) >= stats.MIN_SEEDS_FOR_INTERVAL
         found = stats.bootstrap_interval(success.tolist())
-        intervals.append(_interval_or_why_not(found, enough))
+        intervals.append(text.interval(found) if found else stats.why_no_interval([success.tolist()]))
         rows.append(
             cell.key
             | {
@@ -101,13 +101,15 @@ def cost_table(frame: pd.DataFrame) -> Table:
 
 
 def runs_table(frame: pd.DataFrame) -> Table:
-    """Return one row per run."""
+    """Return one row per run, with the Wilson interval of its success (answers taken as independent)."""
+    intervals = [_wilson_interval(*run) for run in zip(frame.success, frame.num_answers, strict=True)]
     shown = {
         "Memory": frame.architecture.map(display_name),
         cell_heading(frame): frame.cell,
         "Seed": frame.seed.map(str),
         "Status": frame.status,
         "Success": frame.success.map(text.share),
+        "Its 95 % interval": [text.interval(found) if found else text.NOTHING for found in intervals],
         "Sampled": frame.sampled_success.map(text.share),
         "Steps": frame.steps.map(text.count),
         "Steps to solved": frame.steps_to_solved.map(text.count),
@@ -116,6 +118,8 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Error": frame.error.fillna(""),
     }
     values = frame.drop(columns=["curve", "rungs", "cell_place"])
+    values["success_low"] = [found.low if found else math.nan for found in intervals]
+    values["success_high"] = [found.high if found else math.nan for found in intervals]
     values = values.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     return Table(values, pd.DataFrame(shown, dtype=str))
 
@@ -134,7 +138,7 @@ def _shown_times(values: pd.DataFrame, name: str, unit: Callable[[float], str]) 
     return [text.time(MedianTime(*median), unit) for median in medians]
 
 
-def _interval_or_why_not(found: Interval | None, enough_seeds: bool) -> str:
-    if not enough_seeds:
-        return f"fewer than {stats.MIN_SEEDS_FOR_INTERVAL} seeds"
-    return text.interval(found) if found else "all seeds equal"
+def _wilson_interval(success: float, num_answers: int) -> Interval | None:
+    if math.isnan(success):
+        return None
+    return stats.wilson_interval(round(success * num_answers), num_answers)

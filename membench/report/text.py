@@ -48,9 +48,14 @@ def size(num_bytes: float) -> str:
     return rounded(num_bytes, (" B", " kB", " MB", " GB"))
 
 
+def signed(value: float) -> str:
+    """Return a difference with its sign and two digits, as in +0.12."""
+    return NOTHING if math.isnan(value) else f"{value:+.2f}"
+
+
 def interval(found: Interval) -> str:
-    """Return an interval, as in 0.91–1.00."""
-    return f"{found.low:.2f}–{found.high:.2f}"
+    """Return an interval, as in 0.91–1.00, or -0.02 to 0.10."""
+    return f"{found.low:.2f} to {found.high:.2f}" if found.low < 0 else f"{found.low:.2f}–{found.high:.2f}"
 
 
 def time(median: MedianTime, unit: Callable[[float], str] = count) -> str:
@@ -68,6 +73,14 @@ def one_line(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Return text that Markdown shows as it is: on one line, no markup, no HTML, no end of a table cell."""
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def to_latex(shown: pd.DataFrame) -> str:
+    """Return a table of strings as LaTeX, for the package booktabs; cells are text and nothing else."""
+    one_lined = shown.map(one_line).rename(columns=one_line)
+    return tabulate(
+        one_lined, list(one_lined.columns), "latex_booktabs", showindex=False, disable_numparse=True
+    )
 
 
 def to_markdown(shown: pd.DataFrame) -> str:
