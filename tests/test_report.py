@@ -564,3 +564,18 @@ def test_every_table_is_latex_too(tmp_path):
     assert r"a\_b \& 5\%:\{C\}" in ranking and r"Its 95 \% interval" in ranking
     rows = [line for line in ranking.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 3 and {row.replace(r"\&", "").count("&") for row in rows} == {9}
+
+
+def test_profiles_count_runs_above_and_cells_alike(tmp_path):
+    write(tmp_path, ranked(("gru", [[0.5, 1.0], [0.25, 0.5, 0.8, 0.9]])))
+    profile = pd.read_csv(tmp_path / "tables" / "profiles.csv").set_index("more_than").share
+    # Above a half, not at it: 1 of 2 and 2 of 4.
+    assert profile.to_dict() == {0.25: 0.875, 0.5: 0.5, 0.75: 0.5, 0.9: 0.25, 0.95: 0.25, 0.99: 0.25}
+
+
+def test_steps_to_solved_have_an_interval_from_five_seeds(tmp_path):
+    write(tmp_path, [make_record(seed=seed, steps=2_000 * (seed + 1)) for seed in range(10)])
+    table = read_table(tmp_path, "steps_to_solved").loc[("gru", 10)]
+    # As of ten runs in test_stats: from the first to the eighth.
+    assert (table.steps_to_solved_low, table.steps_to_solved_high) == (2_000, 16_000)
+    assert "2,000–16,000" in (tmp_path / "tables" / "steps_to_solved.md").read_text()

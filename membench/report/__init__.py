@@ -16,7 +16,7 @@ from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_sh
 from membench.report.frontier import frontier_table
 from membench.report.headline import headline_caption, headline_table
 from membench.report.page import ReportHeading, page
-from membench.report.ranking import improvement_table, ranking_table
+from membench.report.ranking import improvement_table, profiles_table, ranking_table
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
 
@@ -82,6 +82,7 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         found["rungs"] = rungs_table(frame)
     return found | {
         "ranking": ranking_table(frame),
+        "profiles": profiles_table(frame),
         "improvement": improvement_table(frame),
         "success": tables.success_table(frame),
         "steps_to_solved": tables.steps_to_solved_table(frame),

@@ -1,4 +1,4 @@
-"""Rankings: the tables of every memory over all cells of a suite, and of every pair of memories."""
+"""Rankings: the tables of memories, and of pairs of them, over all cells of a suite."""
 
 import math
 from itertools import combinations
@@ -12,6 +12,9 @@ from membench.report.frame import cell_names, num_solved
 from membench.report.looks import display_name
 from membench.report.tables import Table
 from membench.stats import Interval, Strata
+
+THRESHOLDS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Success above which a profile counts runs."""
 
 
 def ranking_table(frame: pd.DataFrame) -> Table:
@@ -55,6 +58,23 @@ def ranking_table(frame: pd.DataFrame) -> Table:
         "Interquartile mean": values.interquartile_mean.map(text.share),
         "Its 95 % interval": values.architecture.map(intervals),
     }
+    return Table(values, pd.DataFrame(shown, dtype=str))
+
+
+def profiles_table(frame: pd.DataFrame) -> Table:
+    """Return the performance profile of each architecture: the share of its runs above each success."""
+    rows, shown = [], []
+    for name, runs in frame.groupby("architecture", sort=False):
+        shares = stats.performance_profile(strata(runs), THRESHOLDS)
+        seeds = _fewest_to_most(strata(runs))
+        rows += [
+            {"architecture": name, "seeds": seeds, "more_than": threshold, "share": share}
+            for threshold, share in zip(THRESHOLDS, shares, strict=True)
+        ]
+        row = {"Memory": display_name(str(name)), "Seeds per cell": seeds}
+        above = [f"> {threshold:g}" for threshold in THRESHOLDS]
+        shown.append(row | dict(zip(above, map(text.share, shares), strict=True)))
+    values = pd.DataFrame(rows, columns=["architecture", "seeds", "more_than", "share"])
     return Table(values, pd.DataFrame(shown, dtype=str))
 
 

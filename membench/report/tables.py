@@ -12,6 +12,7 @@ from membench.report.frame import (
     WHOLE_NUMBERS,
     cell_heading,
     cells,
+    censored_at,
     median_time,
     num_solved,
 )
@@ -72,13 +73,23 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
             median = median_time(cell.runs, milestone, unit)
             name = f"{unit}_to_{milestone}"
             row |= {f"median_{name}": median.value, f"{name}_is_lower_bound": median.is_lower_bound}
+        ends = censored_at(cell.runs, "steps")
+        interval = stats.median_time_interval(cell.runs.steps_to_solved, ends)
+        low, high = interval or (math.nan, math.nan)
+        row |= {"steps_to_solved_low": low, "steps_to_solved_high": high}
         rows.append(row)
     names = [f"{unit}_to_{milestone}" for unit, milestone in MILESTONES]
     medians = [column for name in names for column in (f"median_{name}", f"{name}_is_lower_bound")]
-    values = pd.DataFrame(rows, columns=[*KEY, "solved", *medians])
+    values = pd.DataFrame(
+        rows, columns=[*KEY, "solved", *medians, "steps_to_solved_low", "steps_to_solved_high"]
+    )
     shown = shown_key(values, frame) | {
         "Solved": values.solved.map(str),
         "Median steps to solved": _shown_times(values, "steps_to_solved", text.count),
+        "Its 95 % interval": [
+            text.time_interval(Interval(*ends))
+            for ends in zip(values.steps_to_solved_low, values.steps_to_solved_high, strict=True)
+        ],
         "Median seconds to solved": _shown_times(values, "seconds_to_solved", text.seconds),
         "Median steps to 95 % sampled": _shown_times(values, "steps_to_sampled_95", text.count),
         "Median seconds to 95 % sampled": _shown_times(values, "seconds_to_sampled_95", text.seconds),

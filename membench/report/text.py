@@ -65,6 +65,13 @@ def time(median: MedianTime, unit: Callable[[float], str] = count) -> str:
     return f"> {unit(median.value)}" if median.is_lower_bound else unit(median.value)
 
 
+def time_interval(found: Interval) -> str:
+    """Return the interval of a median time, as in 4,000–8,000, or from 4,000 where it has no upper end."""
+    if not math.isfinite(found.low):
+        return NOTHING
+    return f"from {count(found.low)}" if math.isinf(found.high) else f"{count(found.low)}–{count(found.high)}"
+
+
 def one_line(text: str) -> str:
     """Return text without line breaks, control characters and the like."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
