@@ -301,11 +301,13 @@ def told_settings(config: RunConfig) -> dict[str, str | float | int]:
 def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
     """Return one row per run.
 
-    The record's plain fields; `parameters` as its total; `device`, `objective`, `ladder` and `first_horizon`
-    (the task's, which a ladder begins at) from the configuration, and `TASK_COLUMNS`; `settings` as
-    `told_settings` gives them; `curve` and `rungs` as lists.
+    The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
+    `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
+    configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `curve` and `rungs` as lists.
     """
     import pandas as pd  # training needs none
+
+    from membench.envs import make_task
 
     plain = [
         field
@@ -319,6 +321,8 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
             "device": record.config.device,
             "objective": record.config.objective,
             "ladder": record.config.ladder,
+            "num_answers": record.config.evaluation.num_final_episodes
+            * make_task(record.config.task).num_questions,
             "first_horizon": record.config.task.horizon,
             "settings": told_settings(record.config),
         }
@@ -326,5 +330,5 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
         | {"curve": record.curve, "rungs": record.rungs}
         for record in records
     ]
-    configured = ["parameters", "device", "objective", "ladder", "first_horizon", "settings"]
+    configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon", "settings"]
     return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])

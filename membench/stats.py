@@ -1,8 +1,12 @@
-"""Statistics over seeds: pure functions of one cell's values, one value per run."""
+"""Statistics over seeds: pure functions of values, one per run.
+
+A stratum is one cell's values. Strata are independent and may differ in their numbers of seeds.
+"""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +14,9 @@ from scipy import stats
 
 MIN_SEEDS_FOR_INTERVAL = 5
 """Fewer seeds than this say nothing about the spread of a bootstrap."""
+
+Strata = Sequence[Sequence[float]]
+"""The values of each cell."""
 
 
 class Interval(NamedTuple):
@@ -46,18 +53,89 @@ def interquartile_mean(values: Sequence[float]) -> float:
     return float(stats.trim_mean(values, 0.25))
 
 
-def bootstrap_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % percentile bootstrap interval of the mean, the same for the same values.
+def pooled_mean(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the mean of all values of all strata."""
+    return np.concatenate(strata, axis=axis).mean(axis)
+
+
+def pooled_interquartile_mean(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the interquartile mean of all values of all strata (Agarwal et al. 2021, arXiv 2108.13264)."""
+    return stats.trim_mean(np.concatenate(strata, axis=axis), 0.25, axis=axis)
+
+
+def mean_over_strata(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the mean of the strata's means, so that each counts alike however many values it has."""
+    return np.mean([stratum.mean(axis) for stratum in strata], axis=0)
+
+
+def stratified_interval(strata: Strata, statistic: Callable[..., np.ndarray]) -> Interval | None:
+    """Return the 95 % percentile interval of a statistic, values resampled within each stratum.
+
+    The same values give the same interval.
+
+    Args:
+        strata: the values of each stratum, one per seed.
+        statistic: of strata as arrays, along `axis`, as `pooled_mean` is.
 
     Returns:
-        The interval; None if it cannot be computed: from fewer than `MIN_SEEDS_FOR_INTERVAL` values, or
-        from values that are all equal, of which every resample is the same.
+        The interval; None if it cannot be computed, for which `why_no_interval` has the reason.
     """
-    if len(values) < MIN_SEEDS_FOR_INTERVAL or min(values) == max(values):
+    if why_no_interval(strata):
         return None
     random = np.random.default_rng(0)
-    found = stats.bootstrap((values,), np.mean, confidence_level=0.95, method="percentile", rng=random)
-    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+    found = stats.bootstrap(
+        strata, statistic, confidence_level=0.95, method="percentile", vectorized=True, rng=random
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))
+
+
+def why_no_interval(strata: Strata) -> str:
+    """Return why the values of some strata have no bootstrap interval; nothing if they have one."""
+    if min(map(len, strata), default=0) < MIN_SEEDS_FOR_INTERVAL:
+        return f"fewer than {MIN_SEEDS_FOR_INTERVAL} seeds"
+    return "all seeds equal" if all(min(values) == max(values) for values in strata) else ""
+
+
+def bootstrap_interval(values: Sequence[float]) -> Interval | None:
+    """Return the 95 % bootstrap interval of the mean of one stratum; see `stratified_interval`."""
+    return stratified_interval([values], pooled_mean)
+
+
+def probability_of_improvement(ours: Strata, theirs: Strata) -> float:
+    """Return how probably a run of ours beats one of theirs, the mean over strata; a tie counts half.
+
+    Agarwal et al. 2021, arXiv 2108.13264, equation 2. Seeds are not paired, and may differ in number.
+    """
+    return float(_improvement(*map(np.asarray, [*ours, *theirs])))
+
+
+def improvement_interval(ours: Strata, theirs: Strata) -> Interval | None:
+    """Return the stratified bootstrap interval of `probability_of_improvement`, both sides resampled."""
+    return stratified_interval([*ours, *theirs], _improvement)
+
+
+def _improvement(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The first half of the strata are ours, the second theirs; values lie along the last axis."""
+    del axis
+    half = len(strata) // 2
+    return np.mean([_beaten(*pair) for pair in zip(strata[:half], strata[half:], strict=True)], axis=0)
+
+
+def _beaten(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    differences = np.sign(ours[..., :, None] - theirs[..., None, :])
+    return (differences.mean((-2, -1)) + 1) / 2
+
+
+def performance_profile(strata: Strata, thresholds: ArrayLike) -> np.ndarray:
+    """Return the share of runs above each threshold, the mean over strata (arXiv 2108.13264, equation 1)."""
+    above = [np.asarray(values)[:, None] > np.asarray(thresholds) for values in strata]
+    return np.mean([runs.mean(0) for runs in above], axis=0)
+
+
+def wilson_interval(num_right: int, num_answers: int) -> Interval:
+    """Return the 95 % Wilson score interval of a share of independent answers."""
+    found = stats.binomtest(num_right, num_answers).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(float(found.low), float(found.high))
 
 
 def median_time(times: ArrayLike, watched_until: ArrayLike) -> MedianTime:
@@ -75,3 +153,33 @@ def median_time(times: ArrayLike, watched_until: ArrayLike) -> MedianTime:
     middle = float(np.sort(known)[num_short_of_majority])
     is_seen = np.isinf(middle) or np.sum(reached & (known <= middle)) > num_short_of_majority
     return MedianTime(middle, is_lower_bound=not is_seen)
+
+
+def median_time_interval(times: ArrayLike, watched_until: ArrayLike) -> Interval | None:
+    """Return the 95 % interval of the median time: where the Kaplan-Meier curve's band falls below a half.
+
+    Log-log band of Greenwood's variance; arguments as in `median_time`. The curve takes runs that were
+    stopped early for such as the others, which `median_time` does not.
+
+    Returns:
+        The interval, whose high is infinite if the band never falls that far; None from fewer than
+        `MIN_SEEDS_FOR_INTERVAL` runs or if none was seen to get there.
+    """
+    times = np.asarray(times, dtype=float)
+    censored = np.isnan(times)
+    if len(times) < MIN_SEEDS_FOR_INTERVAL or censored.all():
+        return None
+    # One that never gets there is watched longer than any other run.
+    ends = np.where(censored, watched_until, times)
+    ends = np.where(np.isinf(ends), 2 * np.max(ends, where=np.isfinite(ends), initial=1.0), ends)
+    curve = stats.ecdf(stats.CensoredData.right_censored(ends, censored)).sf
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The confidence interval is undefined")
+        band = curve.confidence_interval(0.95, method="log-log")
+    return Interval(_falls_below_half(band.low), _falls_below_half(band.high))
+
+
+def _falls_below_half(curve: Any) -> float:
+    """Return from when a survival curve is below a half; it has no variance, and no band, where it is 0."""
+    below = np.nan_to_num(curve.probabilities, nan=1.0) < 0.5
+    return float(curve.quantiles[below][0]) if below.any() else math.inf

@@ -17,6 +17,7 @@ from membench.report.capacity import capacity_figure
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
 from membench.report.looks import looks
+from membench.report.ranking import ranking_table
 
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
 HEADING = ReportHeading(
@@ -566,3 +567,99 @@ def test_sizes_that_were_chosen_for_a_number_of_parameters_tell_no_cells_apart()
         msgspec.structs.replace(make_record("gru", 20), config=one, run_id=one.run_id) for one in configs
     ]
     assert tidy(to_frame(records)).cell.tolist() == ["20", "20"]
+
+
+def ranked(*by_memory):
+    """Records of memories, each a list of every seed's success at horizons 5 and 10."""
+    return [
+        make_record(name, horizon, seed, success=value, status="solved" if value == 1 else "unsolved")
+        for name, by_horizon in by_memory
+        for horizon, values in zip((5, 10), by_horizon, strict=True)
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_ranking_pools_the_runs_of_all_cells(tmp_path):
+    gru = [[0.25, 0.5, 0.75, 1.0, 1.0], [0.25, 0.25, 0.5, 0.75, 1.0]]
+    write(tmp_path, ranked(("gru", gru), ("lstm", [[1.0] * 5] * 2), ("mamba", [[0.5, 0.75], [0.5]])))
+    table = pd.read_csv(tmp_path / "tables" / "ranking.csv").set_index("architecture")
+    assert table["rank"].to_dict() == {"lstm": 1, "gru": 2, "mamba": 3}
+    # Two of ten are cut at either end of 3 x 0.25, 2 x 0.5, 2 x 0.75, 3 x 1.
+    assert table.loc["gru", "interquartile_mean"] == pytest.approx((0.25 + 0.5 * 2 + 0.75 * 2 + 1) / 6)
+    assert table.loc["gru", "mean"] == table.loc["gru", "median"] == pytest.approx(0.625)
+    assert table.loc["gru", ["cells", "runs", "solved"]].tolist() == [2, 10, 3]
+    assert table.loc["gru", "interval_low"] < 0.625 < table.loc["gru", "interval_high"]
+    shown = (tmp_path / "tables" / "ranking.md").read_text()
+    assert "all seeds equal" in shown and "fewer than 5 seeds" in shown and "1–2" in shown
+
+
+def test_ranking_counts_lost_runs():
+    records = [make_record(seed=0), make_record(seed=1, status="failed", success=None)]
+    assert ranking_table(tidy(to_frame(records))).values["mean"].tolist() == [0.625]
+
+
+def test_improvement_pairs_seeds(tmp_path):
+    # In cell 5, GRU wins 1 of 4 and ties in 1; in cell 10 it always wins.
+    write(tmp_path, ranked(("gru", [[0.5, 0.75], [1.0, 1.0]]), ("lstm", [[0.75, 1.0], [0.5, 0.25, 0.5]])))
+    (row,) = pd.read_csv(tmp_path / "tables" / "improvement.csv").to_dict("records")
+    assert (row["architecture"], row["other"], row["cells"], row["seeds"]) == ("gru", "lstm", 2, "2–3")
+    assert row["probability"] == pytest.approx((0.5 / 4 + 1) / 2)
+    # The third seed of cell 10 has no partner.
+    assert row["difference"] == pytest.approx((-0.25 + (0.5 + 0.75) / 2) / 2) and row["pairs"] == 4
+
+
+def test_a_paired_difference_is_surer_than_an_unpaired_probability(tmp_path):
+    hard = [0.3, 0.5, 0.7, 0.9, 0.4]
+    better = [value + 0.05 + 0.01 * seed for seed, value in enumerate(hard)]
+    write(tmp_path, ranked(("gru", [better, better]), ("lstm", [hard, hard])))
+    (row,) = pd.read_csv(tmp_path / "tables" / "improvement.csv").to_dict("records")
+    assert row["probability_low"] < 0.5 < row["probability"]
+    assert 0.05 < row["difference_low"] < row["difference"] < row["difference_high"] < 0.09
+
+
+def test_memories_without_a_cell_in_common_are_not_compared(tmp_path):
+    write(tmp_path, [make_record("gru", 5), make_record("lstm", 10)])
+    assert "no cell in common" in (tmp_path / "tables" / "improvement.md").read_text()
+
+
+def test_a_run_has_the_wilson_interval_of_its_answers(tmp_path):
+    write(tmp_path, [capacity_record("gru", 5, 4, 0.9), make_record("lstm", status="failed", success=None)])
+    table = pd.read_csv(tmp_path / "tables" / "runs.csv").set_index("architecture")
+    assert table.loc["gru", "num_answers"] == 4_000
+    # 0.9 -+ 1.96 sqrt(0.09 / 4000), drawn a little to one half.
+    assert table.loc["gru", "success_low"] == pytest.approx(0.9 - 0.0093 - 0.0004, abs=2e-4)
+    assert table.loc["gru", "success_high"] == pytest.approx(0.9 + 0.0093 - 0.0004, abs=2e-4)
+    assert np.isnan(table.loc["lstm", "success_low"])
+
+
+def test_every_table_is_latex_too(tmp_path):
+    files, _ = write(tmp_path, [make_record(), make_record("a_b & 5%:{C}")])
+    assert {path.stem for path in files.tables if path.suffix == ".tex"} == {
+        path.stem for path in files.tables if path.suffix == ".csv"
+    }
+    ranking = (tmp_path / "tables" / "ranking.tex").read_text()
+    assert r"a\_b \& 5\%:\{C\}" in ranking and r"Its 95 \% interval" in ranking
+    rows = [line for line in ranking.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 3 and {row.replace(r"\&", "").count("&") for row in rows} == {9}
+
+
+def test_profiles_count_runs_above_and_cells_alike(tmp_path):
+    write(tmp_path, ranked(("gru", [[0.5, 1.0], [0.25, 0.5, 0.8, 0.9]])))
+    profile = pd.read_csv(tmp_path / "tables" / "profiles.csv").set_index("architecture").loc["gru"]
+    # Above a half, not at it: 1 of 2 and 2 of 4.
+    assert profile.drop("seeds").to_dict() == {
+        "> 0.25": 0.875,
+        "> 0.5": 0.5,
+        "> 0.75": 0.5,
+        "> 0.9": 0.25,
+        "> 0.95": 0.25,
+        "> 0.99": 0.25,
+    }
+
+
+def test_steps_to_solved_have_an_interval_from_five_seeds(tmp_path):
+    write(tmp_path, [make_record(seed=seed, steps=2_000 * (seed + 1)) for seed in range(10)])
+    table = read_table(tmp_path, "steps_to_solved").loc[("gru", 10)]
+    # As of ten runs in test_stats: from the first to the eighth.
+    assert (table.steps_to_solved_low, table.steps_to_solved_high) == (2_000, 16_000)
+    assert "2,000–16,000" in (tmp_path / "tables" / "steps_to_solved.md").read_text()

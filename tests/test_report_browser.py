@@ -67,7 +67,7 @@ def test_every_link_and_button_is_reached_by_tab(chromium, reports):
     chromium.open(reports["few"], WIDTHS["phone"])
     chromium.evaluate("reached = new Set(); addEventListener('focusin', event => reached.add(event.target))")
     chromium.evaluate("wanted = [...document.querySelectorAll('a, button, summary')]")
-    chromium.evaluate("document.querySelector('details').open = true")
+    chromium.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     num_wanted = chromium.evaluate("wanted.length")
     for _ in range(num_wanted + chromium.evaluate("document.querySelectorAll('[tabindex]').length")):
         chromium.press("Tab", 9)

@@ -2,9 +2,26 @@
 
 import math
 
+import numpy as np
 import pytest
+from scipy.stats import CensoredData, ecdf
 
-from membench.stats import bits_recalled, bootstrap_interval, interquartile_mean, median_time
+from membench.stats import (
+    bits_recalled,
+    bootstrap_interval,
+    improvement_interval,
+    interquartile_mean,
+    mean_over_strata,
+    median_time,
+    median_time_interval,
+    performance_profile,
+    pooled_interquartile_mean,
+    pooled_mean,
+    probability_of_improvement,
+    stratified_interval,
+    why_no_interval,
+    wilson_interval,
+)
 
 NAN, NEVER = math.nan, math.inf
 
@@ -76,3 +93,90 @@ def test_bits_recalled_by_hand():
     assert bits_recalled(0.9, num_items=1, num_cues=2) == pytest.approx(0.5310044, abs=1e-7)
     # Of four, p = 1/2 and 1/6 for each other: 2 - (1/2 + 1/2 log2 6) = 1.5 - 1.2924813.
     assert bits_recalled(0.5, num_items=2, num_cues=4) == pytest.approx(2 * 0.2075187, abs=1e-6)
+
+
+def test_statistics_over_strata_pool_runs_or_count_strata_alike():
+    strata = [np.array([0.0, 1.0, 2.0, 9.0]), np.array([3.0, 4.0, 5.0, 100.0])]
+    assert pooled_mean(*strata) == pytest.approx(15.5)
+    # Sorted: 0 1 2 3 4 5 9 100; a quarter of eight at either end is two.
+    assert pooled_interquartile_mean(*strata) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    assert mean_over_strata(np.array([0.0, 0.0, 3.0]), np.array([5.0])) == pytest.approx(3.0)
+
+
+def test_strata_are_resampled_within_themselves():
+    # The second stratum always gives five ones; seeds drawn from all ten would sometimes give fewer.
+    zeros, ones = [0, 0, 0, 0, 1], [1, 1, 1, 1, 1]
+    found = stratified_interval([zeros, ones], pooled_mean)
+    # A resample of the first has no one in 33 % of cases and three or fewer in 99.3 %, as above.
+    assert found == (pytest.approx(0.5), pytest.approx(0.8))
+
+
+def test_probability_of_improvement_by_hand():
+    # 3 beats 1 and 2, 1 ties with 1 and loses to 2: (2 + 1/2) / 4; in the other stratum ours always loses.
+    assert probability_of_improvement([[3, 1], [0]], [[1, 2], [1, 1, 5]]) == pytest.approx(0.625 / 2)
+    assert probability_of_improvement([[1, 2]], [[1, 2]]) == 0.5
+
+
+def test_interval_of_an_improvement():
+    ours, theirs = [[0.1, 0.4, 0.6, 0.8, 1.0]], [[0.0, 0.2, 0.5, 0.7, 0.9]]
+    found, mirrored = improvement_interval(ours, theirs), improvement_interval(theirs, ours)
+    assert found is not None and mirrored is not None
+    # 1 + 2 + 3 + 4 + 5 of 25 pairs are won.
+    assert probability_of_improvement(ours, theirs) == pytest.approx(15 / 25)
+    assert 0 < found.low < 0.6 < found.high < 1
+    assert mirrored.low == pytest.approx(1 - found.high, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("strata", "why"),
+    [
+        ([[0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.2]], "fewer than 5 seeds"),
+        ([[1.0] * 5, [0.5] * 6], "all seeds equal"),
+        ([[1.0] * 5, [0.5, 0.6, 0.5, 0.5, 0.5]], ""),
+        ([], "fewer than 5 seeds"),
+    ],
+)
+def test_why_there_is_no_interval(strata, why):
+    assert why_no_interval(strata) == why
+    assert (stratified_interval(strata, pooled_mean) is None) == bool(why)
+
+
+def test_performance_profile_by_hand():
+    # Above 0: 2/2 and 2/4; above a half (not at it): 1/2 and 1/4; above 1: none.
+    profile = performance_profile([[0.5, 1.0], [0.0, 0.0, 0.5, 0.8]], [0, 0.5, 1])
+    assert profile.tolist() == [0.75, 0.375, 0]
+
+
+def test_wilson_interval_by_hand():
+    # Where |p - share| = z sqrt(p (1 - p) / n), solved for p (Wilson 1927).
+    z, n, p = 1.959963985, 10, 0.9
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert wilson_interval(9, 10) == (pytest.approx(centre - half), pytest.approx(centre + half))
+    assert wilson_interval(1000, 1000) == (pytest.approx(1000 / (1000 + z**2)), pytest.approx(1.0))
+
+
+def test_median_time_is_where_the_kaplan_meier_curve_falls_below_half():
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        times, budget = random.integers(1, 60, size=random.integers(1, 9)).astype(float), 40.0
+        censored = times > budget
+        curve = ecdf(CensoredData.right_censored(np.minimum(times, budget), censored)).sf
+        below = curve.quantiles[curve.probabilities < 0.5]
+        found = median_time(np.where(censored, NAN, times), np.minimum(times, budget))
+        assert found == ((below[0], False) if len(below) else (budget, True))
+
+
+def test_interval_of_a_median_time():
+    # The band is exp(-exp(log(-log S) -+ 1.96 se / |log S|)), where se^2 = sum of 1 / (n (n - 1)) so far.
+    # At the first of ten, S = 0.9 and se^2 = 1/90: from 0.473 on. At the seventh, S = 0.3 and
+    # se^2 = 1/3 - 1/10: up to 0.578. At the eighth, S = 0.2 and se^2 = 1/2 - 1/10: up to 0.475.
+    times = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+    assert median_time_interval(times, times) == (10, 80)
+    seven = [*times[:7], NAN, NAN, NAN]
+    assert median_time_interval(seven, [*times[:7], 75, 75, NEVER]) == (10, NEVER)
+
+
+def test_a_median_time_without_an_interval():
+    assert median_time_interval([10, 20, 30, 40], [10, 20, 30, 40]) is None
+    assert median_time_interval([NAN] * 5, [80] * 5) is None

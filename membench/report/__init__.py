@@ -18,6 +18,7 @@ from membench.report.frontier import frontier_table
 from membench.report.headline import headline, headline_caption, headline_table
 from membench.report.impact import impact_setting, impact_table
 from membench.report.page import html_page, markdown_page
+from membench.report.ranking import improvement_table, profiles_table, ranking_table
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
 
@@ -87,7 +88,11 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         found["impact"] = impact_table(frame, setting)
     if has_rungs(frame):
         found["rungs"] = rungs_table(frame)
+    if len(set(frame.architecture)) > 1:
+        found["improvement"] = improvement_table(frame)
     return found | {
+        "ranking": ranking_table(frame),
+        "profiles": profiles_table(frame),
         "success": tables.success_table(frame),
         "steps_to_solved": tables.steps_to_solved_table(frame),
         **comparison_tables(frame),

@@ -23,10 +23,11 @@ def write_text(path: Path, content: str) -> Path:
 
 
 def write_table(folder: Path, name: str, table: Table) -> list[Path]:
-    """Write a table as CSV, for programs, and as Markdown, for people."""
+    """Write a table as CSV, for programs, as Markdown, for people, and as LaTeX, for papers."""
     csv = table.values.to_csv(index=False, lineterminator="\n")
     markdown = text.to_markdown(table.shown) + "\n"
-    return [write_text(folder / f"{name}.csv", csv), write_text(folder / f"{name}.md", markdown)]
+    contents = {"csv": csv, "md": markdown, "tex": text.to_latex(table.shown) + "\n"}
+    return [write_text(folder / f"{name}.{kind}", content) for kind, content in contents.items()]
 
 
 @contextmanager

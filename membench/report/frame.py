@@ -242,4 +242,5 @@ def varies_in_what_is_shown(frame: pd.DataFrame) -> bool:
 
     Of different tasks, the same numbers say different things about what is to be held.
     """
-    return frame.task.nunique() == 1 and len(frame[["num_items", "num_cues"]].drop_duplicates()) > 1
+    what_is_shown = frame[["num_items", "num_cues"]].drop_duplicates()
+    return len(set(frame.task)) == 1 and len(what_is_shown) > 1

@@ -64,6 +64,34 @@ def _impact(contents: Contents) -> list[Part]:
     )
 
 
+def _ranking(contents: Contents) -> list[Part]:
+    return [
+        *_table(
+            contents,
+            "ranking",
+            """
+            Over all cells, ranked by the interquartile mean: the mean of all runs without the best and the
+            worst quarter. Its interval resamples the seeds within each cell. Memories that ran in other cells
+            than the rest do not compare.
+            """,
+        ),
+        *_table(
+            contents,
+            "profiles",
+            "The share of runs whose success is above a mark, each cell counting alike.",
+        ),
+        *_table(
+            contents,
+            "improvement",
+            """
+            For every pair, how probably a run of the first beats one of the second, and the mean difference
+            between runs of the same seed, which drew the same episodes.
+            """,
+            is_long=True,
+        ),
+    ]
+
+
 def _ladder(contents: Contents) -> list[Part]:
     if "frontier" not in contents.tables:
         return []
@@ -271,6 +299,7 @@ def _list(items: list[str]) -> list[Part]:
 SECTIONS: list[tuple[str, Callable[[Contents], list[Part]]]] = [
     ("Result", _result),
     ("What the setting does", _impact),
+    ("Over all tasks", _ranking),
     ("How far each climbed", _ladder),
     ("Cannot hold, or cannot learn", _rungs),
     ("Capacity", _capacity),

@@ -12,6 +12,7 @@ from membench.report.frame import (
     WHOLE_NUMBERS,
     cell_heading,
     cells,
+    censored_at,
     median_time,
     num_solved,
 )
@@ -39,7 +40,7 @@ def success_table(frame: pd.DataFrame) -> Table:
         success = cell.runs.counted_success
         enough = len(success) >= stats.MIN_SEEDS_FOR_INTERVAL
         found = stats.bootstrap_interval(success.tolist())
-        intervals.append(_interval_or_why_not(found, enough))
+        intervals.append(text.interval(found) if found else stats.why_no_interval([success.tolist()]))
         rows.append(
             cell.key
             | {
@@ -72,13 +73,23 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
             median = median_time(cell.runs, milestone, unit)
             name = f"{unit}_to_{milestone}"
             row |= {f"median_{name}": median.value, f"{name}_is_lower_bound": median.is_lower_bound}
+        ends = censored_at(cell.runs, "steps")
+        interval = stats.median_time_interval(cell.runs.steps_to_solved, ends)
+        low, high = interval or (math.nan, math.nan)
+        row |= {"steps_to_solved_low": low, "steps_to_solved_high": high}
         rows.append(row)
     names = [f"{unit}_to_{milestone}" for unit, milestone in MILESTONES]
     medians = [column for name in names for column in (f"median_{name}", f"{name}_is_lower_bound")]
-    values = pd.DataFrame(rows, columns=[*KEY, "solved", *medians])
+    values = pd.DataFrame(
+        rows, columns=[*KEY, "solved", *medians, "steps_to_solved_low", "steps_to_solved_high"]
+    )
     shown = shown_key(values, frame) | {
         "Solved": values.solved.map(str),
         "Median steps to solved": _shown_times(values, "steps_to_solved", text.count),
+        "Its 95 % interval": [
+            text.time_interval(Interval(*ends))
+            for ends in zip(values.steps_to_solved_low, values.steps_to_solved_high, strict=True)
+        ],
         "Median seconds to solved": _shown_times(values, "seconds_to_solved", text.seconds),
         "Median steps to 95 % sampled": _shown_times(values, "steps_to_sampled_95", text.count),
         "Median seconds to 95 % sampled": _shown_times(values, "seconds_to_sampled_95", text.seconds),
@@ -101,13 +112,15 @@ def cost_table(frame: pd.DataFrame) -> Table:
 
 
 def runs_table(frame: pd.DataFrame) -> Table:
-    """Return one row per run."""
+    """Return one row per run, with the Wilson interval of its success (answers taken as independent)."""
+    intervals = [_wilson_interval(*run) for run in zip(frame.success, frame.num_answers, strict=True)]
     shown = {
         "Memory": frame.architecture.map(display_name),
         cell_heading(frame): frame.cell,
         "Seed": frame.seed.map(str),
         "Status": frame.status,
         "Success": frame.success.map(text.share),
+        "Its 95 % interval": [text.interval(found) if found else text.NOTHING for found in intervals],
         "Sampled": frame.sampled_success.map(text.share),
         "Steps": frame.steps.map(text.count),
         "Steps to solved": frame.steps_to_solved.map(text.count),
@@ -116,6 +129,8 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Error": frame.error.fillna(""),
     }
     values = frame.drop(columns=["curve", "rungs", "cell_place"])
+    values["success_low"] = [found.low if found else math.nan for found in intervals]
+    values["success_high"] = [found.high if found else math.nan for found in intervals]
     values = values.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     return Table(values, pd.DataFrame(shown, dtype=str))
 
@@ -134,7 +149,7 @@ def _shown_times(values: pd.DataFrame, name: str, unit: Callable[[float], str]) 
     return [text.time(MedianTime(*median), unit) for median in medians]
 
 
-def _interval_or_why_not(found: Interval | None, enough_seeds: bool) -> str:
-    if not enough_seeds:
-        return f"fewer than {stats.MIN_SEEDS_FOR_INTERVAL} seeds"
-    return text.interval(found) if found else "all seeds equal"
+def _wilson_interval(success: float, num_answers: int) -> Interval | None:
+    if math.isnan(success):
+        return None
+    return stats.wilson_interval(round(success * num_answers), num_answers)

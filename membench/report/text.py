@@ -48,9 +48,14 @@ def size(num_bytes: float) -> str:
     return rounded(num_bytes, (" B", " kB", " MB", " GB"))
 
 
+def signed(value: float) -> str:
+    """Return a difference with its sign and two digits, as in +0.12."""
+    return NOTHING if math.isnan(value) else f"{value:+.2f}"
+
+
 def interval(found: Interval) -> str:
-    """Return an interval, as in 0.91–1.00."""
-    return f"{found.low:.2f}–{found.high:.2f}"
+    """Return an interval, as in 0.91–1.00, or -0.02 to 0.10."""
+    return f"{found.low:.2f} to {found.high:.2f}" if found.low < 0 else f"{found.low:.2f}–{found.high:.2f}"
 
 
 def time(median: MedianTime, unit: Callable[[float], str] = count) -> str:
@@ -66,6 +71,13 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def time_interval(found: Interval) -> str:
+    """Return the interval of a median time, as in 4,000–8,000, or from 4,000 where it has no upper end."""
+    if not math.isfinite(found.low):
+        return NOTHING
+    return f"from {count(found.low)}" if math.isinf(found.high) else f"{count(found.low)}–{count(found.high)}"
+
+
 def one_line(text: str) -> str:
     """Return text without line breaks, control characters and the like."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
@@ -79,6 +91,14 @@ def escape_markdown(text: str) -> str:
 def is_of_numbers(column: pd.Series) -> bool:
     """Return whether a column of text holds numbers, and so is aligned right."""
     return len(column) > 0 and all(re.match(rf"> \d|\d|never$|{NOTHING}$", cell) for cell in column)
+
+
+def to_latex(shown: pd.DataFrame) -> str:
+    """Return a table of strings as LaTeX, for the package booktabs; cells are text and nothing else."""
+    one_lined = shown.map(one_line).rename(columns=one_line)
+    return tabulate(
+        one_lined, list(one_lined.columns), "latex_booktabs", showindex=False, disable_numparse=True
+    )
 
 
 def to_markdown(shown: pd.DataFrame) -> str:

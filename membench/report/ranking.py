@@ -1,0 +1,159 @@
+"""Rankings: the tables of memories, and of pairs of them, over all cells of a suite."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from membench import stats
+from membench.report import text
+from membench.report.frame import cell_names, num_solved
+from membench.report.looks import display_name
+from membench.report.tables import Table
+from membench.stats import Interval, Strata
+
+THRESHOLDS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Success above which a profile counts runs."""
+
+
+def ranking_table(frame: pd.DataFrame) -> Table:
+    """Return success over all cells by architecture, best first: ranked by the interquartile mean.
+
+    Runs are pooled, the interval is of the interquartile mean, seeds resampled within each cell.
+    """
+    rows, intervals = [], {}
+    for name, runs in frame.groupby("architecture", sort=False):
+        success = strata(runs)
+        found = stats.stratified_interval(success, stats.pooled_interquartile_mean)
+        intervals[name] = _or_why_not(found, success)
+        rows.append(
+            {
+                "architecture": name,
+                "cells": len(success),
+                "seeds": _fewest_to_most(success),
+                "runs": len(runs),
+                "solved": num_solved(runs),
+                "mean": runs.counted_success.mean(),
+                "median": runs.counted_success.median(),
+                "interquartile_mean": stats.interquartile_mean(runs.counted_success.tolist()),
+                "interval_low": found.low if found else math.nan,
+                "interval_high": found.high if found else math.nan,
+            }
+        )
+    measured = ["mean", "median", "interquartile_mean", "interval_low", "interval_high"]
+    columns = ["architecture", "cells", "seeds", "runs", "solved", *measured]
+    values = pd.DataFrame(rows, columns=columns)
+    values.insert(0, "rank", values.interquartile_mean.rank(method="min", ascending=False).astype("Int64"))
+    values = values.sort_values("rank", kind="stable", ignore_index=True)
+    shown = {
+        "Rank": values["rank"].map(str),
+        "Memory": values.architecture.map(display_name),
+        "Cells": values.cells.map(str),
+        "Seeds per cell": values.seeds,
+        "Runs": values.runs.map(str),
+        "Solved": values.solved.map(str),
+        "Mean success": values["mean"].map(text.share),
+        "Median": values["median"].map(text.share),
+        "Interquartile mean": values.interquartile_mean.map(text.share),
+        "Its 95 % interval": values.architecture.map(intervals),
+    }
+    return Table(values, pd.DataFrame(shown, dtype=str))
+
+
+def profiles_table(frame: pd.DataFrame) -> Table:
+    """Return the performance profile of each architecture: the share of its runs above each success."""
+    rows, above = [], [f"> {threshold:g}" for threshold in THRESHOLDS]
+    for name, runs in frame.groupby("architecture", sort=False):
+        success = strata(runs)
+        shares = stats.performance_profile(success, THRESHOLDS)
+        row = {"architecture": name, "seeds": _fewest_to_most(success)}
+        rows.append(row | dict(zip(above, shares, strict=True)))
+    values = pd.DataFrame(rows, columns=["architecture", "seeds", *above])
+    shown = {"Memory": values.architecture.map(display_name), "Seeds per cell": values.seeds}
+    return Table(values, pd.DataFrame(shown | {mark: values[mark].map(text.share) for mark in above}))
+
+
+def improvement_table(frame: pd.DataFrame) -> Table:
+    """Return, for each pair of architectures, how probably a run of the first beats one of the second.
+
+    Over the cells that both ran in. The difference pairs seeds, for a seed draws the same episodes for every
+    memory; a seed that one of them lacks is left out of it.
+    """
+    by_memory = dict(list(frame.groupby("architecture", sort=False)))
+    rows, shown = [], []
+    for ours, theirs in combinations(by_memory, 2):
+        row, of_probability, of_difference = _improvement(by_memory[ours], by_memory[theirs])
+        rows.append({"architecture": ours, "other": theirs} | row)
+        shown.append(
+            {
+                "Memory": display_name(str(ours)),
+                "Other": display_name(str(theirs)),
+                "Cells": str(row["cells"]),
+                "Seeds per cell": row["seeds"],
+                "Probability of beating it": text.share(row["probability"]),
+                "95 % interval": of_probability,
+                "Paired difference": text.signed(row["difference"]),
+                "95 % interval of the difference": of_difference,
+            }
+        )
+    columns = [
+        "architecture",
+        "other",
+        "cells",
+        "seeds",
+        "probability",
+        "probability_low",
+        "probability_high",
+    ]
+    differences = ["pairs", "difference", "difference_low", "difference_high"]
+    headings = ["Memory", "Other", "Cells", "Seeds per cell", "Probability of beating it", "95 % interval"]
+    headings += ["Paired difference", "95 % interval of the difference"]
+    values = pd.DataFrame(rows, columns=[*columns, *differences])
+    return Table(values, pd.DataFrame(shown, columns=headings, dtype=str))
+
+
+def _improvement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[dict, str, str]:
+    """Return a pair's numbers, and the intervals of the probability and of the difference for people."""
+    shared = set(ours.cell) & set(theirs.cell)
+    left, right = strata(ours.loc[ours.cell.isin(shared)]), strata(theirs.loc[theirs.cell.isin(shared)])
+    paired = _differences(ours, theirs)
+    probability = stats.improvement_interval(left, right)
+    difference = stats.stratified_interval(paired, stats.mean_over_strata)
+    row = {
+        "cells": len(shared),
+        "seeds": _fewest_to_most([*left, *right]),
+        "probability": stats.probability_of_improvement(left, right) if shared else math.nan,
+        "probability_low": probability.low if probability else math.nan,
+        "probability_high": probability.high if probability else math.nan,
+        "pairs": sum(map(len, paired)),
+        "difference": float(stats.mean_over_strata(*map(np.asarray, paired))) if paired else math.nan,
+        "difference_low": difference.low if difference else math.nan,
+        "difference_high": difference.high if difference else math.nan,
+    }
+    if not shared:
+        return row, "no cell in common", "no cell in common"
+    return row, _or_why_not(probability, [*left, *right]), _or_why_not(difference, paired)
+
+
+def strata(runs: pd.DataFrame) -> Strata:
+    """Return the success of each cell's runs, cells in order."""
+    return [runs.counted_success[runs.cell == name].tolist() for name in cell_names(runs)]
+
+
+def _differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> Strata:
+    """Return, of each cell, the differences between runs of one seed; repeated seeds count by their mean."""
+    ours_by_seed, theirs_by_seed = (
+        runs.groupby(["cell_place", "seed"]).counted_success.mean() for runs in (ours, theirs)
+    )
+    differences = (ours_by_seed - theirs_by_seed).dropna()
+    return [cell.tolist() for _, cell in differences.groupby("cell_place")]
+
+
+def _fewest_to_most(values: Strata) -> str:
+    numbers = sorted({len(stratum) for stratum in values})
+    return "–".join(map(str, dict.fromkeys([numbers[0], numbers[-1]]))) if numbers else "0"
+
+
+def _or_why_not(found: Interval | None, values: Strata) -> str:
+    return text.interval(found) if found else stats.why_no_interval(values)
