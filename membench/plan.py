@@ -39,14 +39,17 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return self.suite, self.profile, self.preset, self.overrides, self.num_parameters
 
     def missing(self, records: list[RunRecord]) -> list[RunConfig]:
-        """Return the planned runs that no record exists for."""
-        present = {record.run_id for record in records}
+        """Return the planned runs that no record exists for, by the configuration that it holds.
+
+        Its `run_id` is that of the version of membench that wrote it.
+        """
+        present = {record.config.run_id for record in records}
         return [config for config in self.configs if config.run_id not in present]
 
     def planned(self, records: list[RunRecord]) -> list[RunRecord]:
         """Return the records of planned runs."""
         wanted = {config.run_id for config in self.configs}
-        return [record for record in records if record.run_id in wanted]
+        return [record for record in records if record.config.run_id in wanted]
 
 
 def _cell(config: RunConfig) -> tuple:

@@ -97,7 +97,7 @@ def tuning_configs(architecture: str) -> list[list[RunConfig]]:
 
 def outcome_of(architecture: str, records: list[RunRecord], command: str) -> Tuned:
     """Return the outcome of a search from the records of all its runs; `command` is what was typed."""
-    by_id = {record.run_id: record for record in records}
+    by_id = {record.config.run_id: record for record in records}
     trials = [
         Trial(settings=settings, steps_to_solved=[_steps(by_id[config.run_id]) for config in configs])
         for settings, configs in zip(trial_settings(architecture), tuning_configs(architecture), strict=True)

@@ -209,13 +209,24 @@ def test_packed_records_are_read_like_single_ones_and_are_not_run_again(membench
     records = read_records(out)[0]
     shutil.rmtree(out / "runs")
     code, text, _ = membench("report", out / "runs.jsonl", "--json")
-    assert code == 0 and len(json.loads(text)) == len(records) == 4
+    assert code == 0 and len(json.loads(text)["records"]) == len(records) == 4
     code, _, err = membench("run", "--suite", suite, "--out", out, "--architectures", "gru")
     assert code == 0 and "4 runs are there already, 0 to do" in err
     assert before == {
         path.name: path.read_bytes() for path in [out / "report.md", *(out / "tables").iterdir()]
     }
     assert read_records(out) == (records, [])
+
+
+def test_a_run_that_another_version_named_otherwise_is_not_done_again(membench, suite, tmp_path):
+    arguments = ["run", "--suite", suite, "--out", tmp_path, "--architectures", "gru", "--seeds", 1]
+    membench(*arguments)
+    for path in (tmp_path / "runs").glob("*.json"):
+        old = path.with_name(f"old-{path.name}")
+        old.write_text(path.read_text().replace(f'"{path.stem}"', f'"{old.stem}"'))
+        path.unlink()
+    code, out, err = membench(*arguments)
+    assert code == 0 and "2 runs are there already, 0 to do" in err and "missing" not in out
 
 
 def test_packing_drops_nothing_that_is_damaged(membench, suite, tmp_path):

@@ -205,7 +205,7 @@ def carry_out(
     from membench.records import read_records
 
     records = [] if refresh else read_records(results)[0]
-    present = {record.run_id for record in records if record.status != "failed"}
+    present = {record.config.run_id for record in records if record.status != "failed"}
     missing = [config for config in configs if config.run_id not in present]
     num_present = len(configs) - len(missing)
     if num_present:
