@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from membench.config import RunConfig, Settings
 from membench.errors import InputError
-from membench.records import RunRecord, atomic_writer
+from membench.records import RunRecord, atomic_writer, read_records
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,6 +75,30 @@ def read_plan(results: Path) -> Plan | None:
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a plan of membench ({error})") from error
+
+
+def records_by_suite(folder: Path) -> dict[str, list[RunRecord]]:
+    """Return the planned records of every results folder in `folder`, or of that one if it is one.
+
+    Returns:
+        Suite -> records; with a preset, its name follows as in `horizons --preset doc`.
+
+    Raises:
+        InputError: if there is none, or two hold the same suite.
+    """
+    found: dict[str, list[RunRecord]] = {}
+    for results in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        records, _ = read_records(results)
+        if not records:
+            continue
+        plan = plan_of(results, records)
+        name = f"{plan.suite} --preset {plan.preset}" if plan.preset else plan.suite
+        if name in found:
+            raise InputError(f"{folder}: two results folders hold runs of {name!r}; one is {results}")
+        found[name] = plan.planned(records)
+    if not found:
+        raise InputError(f"{folder}: no results folder of membench is in there")
+    return found
 
 
 def plan_of(results: Path, records: list[RunRecord]) -> Plan:

@@ -303,7 +303,8 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
 
     The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
     `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
-    configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `curve` and `rungs` as lists.
+    configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
+    each; `curve` and `rungs` as lists.
     """
     import pandas as pd  # training needs none
 
@@ -325,10 +326,12 @@ def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
             * make_task(record.config.task).num_questions,
             "first_horizon": record.config.task.horizon,
             "settings": told_settings(record.config),
+            "parts": record.parameters,
         }
         | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
         | {"curve": record.curve, "rungs": record.rungs}
         for record in records
     ]
-    configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon", "settings"]
+    configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon"]
+    configured += ["settings", "parts"]
     return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])

@@ -1,9 +1,13 @@
 """Suite files: the runs they stand for, and the answer to a mistake in one."""
 
+import msgspec
 import pytest
 
+from membench import cli
 from membench.errors import InputError
-from membench.execute import check_runnable
+from membench.execute import check_runnable, run_here
+from membench.plan import Plan, write_plan
+from membench.records import make_results_folder
 from membench.suite import list_presets, list_suites, load_preset, load_suite, plan_runs
 from membench.tuning import own_settings
 
@@ -205,3 +209,35 @@ def test_unknown_names(load, name, message):
 def test_unknown_profile():
     with pytest.raises(InputError, match=r"--profile 'quik': unknown; did you mean 'quick'"):
         plan_runs(load_suite("horizons"), "quik")
+
+
+TINY = {
+    "ppo": {"num_envs": 4, "num_epochs": 1},
+    "evaluation": {"interval": 40, "num_episodes": 4, "num_final_episodes": 4},
+}
+
+
+@pytest.mark.parametrize("name", list_suites())
+def test_every_suite_runs_to_its_tables_figures_and_page(name, tmp_path):
+    """One memory, one seed and hardly any steps: what is missing is told, and nothing is left out."""
+    suite = load_suite(name)
+    planned = plan_runs(suite, "quick", architectures=suite.architectures[:1], num_seeds=1, overrides=TINY)
+    configs = [shortened(config) for config in planned]
+    make_results_folder(tmp_path)
+    for config in configs:
+        assert run_here(config, tmp_path, on_progress=lambda progress: None).status != "failed"
+    plan = Plan(suite=name, profile="quick", question=suite.question, command="membench", configs=configs)
+    write_plan(tmp_path, plan)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["report", str(tmp_path)])
+    assert not exit_.value.code
+    runs = (tmp_path / "tables" / "runs.csv").read_text().splitlines()
+    assert len(runs) == 1 + len(configs)
+    assert (tmp_path / "report.html").exists() and list((tmp_path / "plots").glob("*.png"))
+    assert "Mixed settings" not in (tmp_path / "report.md").read_text()
+
+
+def shortened(config):
+    """The same run with a budget of 40 steps, the least that a ladder from 8 takes, or 40 per stage."""
+    stages = [msgspec.structs.replace(stage, timesteps=40) for stage in config.curriculum]
+    return msgspec.structs.replace(config, curriculum=stages, total_timesteps=40 * max(1, len(stages)))

@@ -9,7 +9,7 @@ import click
 from membench import __version__
 from membench.cli.benching import bench
 from membench.cli.running import run, train, tune
-from membench.cli.showing import check, describe, diagnose, list_, report
+from membench.cli.showing import check, claims, describe, diagnose, list_, report
 from membench.errors import InputError, unknown_name
 
 INTERRUPTED = 130
@@ -50,5 +50,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, tune, report, list_, describe, diagnose, check, bench):
+for _command in (run, train, tune, report, claims, list_, describe, diagnose, check, bench):
     main.add_command(_command)

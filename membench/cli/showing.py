@@ -1,4 +1,4 @@
-"""Commands that show what there is: report, list, describe, diagnose, check."""
+"""Commands that show what there is: report, claims, list, describe, diagnose, check."""
 
 import sys
 from pathlib import Path
@@ -31,6 +31,30 @@ def report(results: Path, pack: bool, out: Path | None, as_json: bool) -> None:
     DIR is a results folder, or a file of records like its runs.jsonl.
     """
     show_report(results, out=out, pack=pack, as_json=as_json)
+
+
+@click.command()
+@click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@out_option("DIR")
+@json_option
+def claims(results: Path, out: Path | None, as_json: bool) -> None:
+    """Judge the deep dive's claims by the runs in DIR: one results folder, or several, one per suite."""
+    from membench.plan import records_by_suite
+    from membench.records import make_writable_folder, to_frame
+    from membench.report.claims import claims_table
+    from membench.report.files import write_table
+    from membench.report.frame import tidy
+
+    evidence = {suite: tidy(to_frame(records)) for suite, records in records_by_suite(results).items()}
+    table = claims_table(evidence)
+    make_writable_folder(out or results)
+    files = write_table(out or results, "claims", table)
+    if as_json:
+        print_json(table.values.to_dict("records"))
+        return
+    told = table.shown.loc[:, ["Claim", "Verdict", "Measured"]]
+    print_table("What the document claims, and what was measured", told.to_dict("records"))
+    click.echo(f"table: {files[0]}")
 
 
 @click.command("list")

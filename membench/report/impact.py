@@ -105,15 +105,16 @@ def best_values(runs: pd.DataFrame, setting: str) -> dict[str, float]:
     """Return, task by task, the value of `setting` with which one memory's runs did best; ties have none."""
     best = {}
     for task, here in runs.groupby("task_name", sort=False):
-        ranks = {value: _rank(chosen) for value, chosen in here.groupby(setting)}
+        ranks = {value: rank(chosen) for value, chosen in here.groupby(setting)}
         top = max(ranks.values())
-        winners = [value for value, rank in ranks.items() if rank == top]
+        winners = [value for value, its_rank in ranks.items() if its_rank == top]
         if len(winners) == 1 and len(ranks) > 1:
             best[str(task)] = winners[0]
     return best
 
 
-def _rank(runs: pd.DataFrame) -> tuple[float, float, float]:
+def rank(runs: pd.DataFrame) -> tuple[float, float, float]:
+    """Return what runs of one task are compared by: share solved, fewer steps to that, success."""
     steps = median_time(runs, "solved", "steps").value
     return num_solved(runs) / len(runs), -steps, float(runs.counted_success.mean())
 

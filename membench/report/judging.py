@@ -1,0 +1,217 @@
+"""Ways to judge a claim by a frame of runs: what was measured, and whether it agrees.
+
+A judge looks at every memory or task that the claim is about. It *holds* if all of them agree, *does not
+hold* if none does, and *depends* otherwise; without runs to judge by there is no finding.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from membench import stats
+from membench.report import text
+from membench.report.frame import median_time, names_without, solved_of
+from membench.report.impact import best_values, rank
+from membench.report.looks import display_name
+
+Verdict = Literal["holds", "does not hold", "depends"]
+
+
+class Finding(NamedTuple):
+    """What was measured, and what follows for the claim."""
+
+    measured: str
+    verdict: Verdict
+    runs: int
+
+
+Judge = Callable[[pd.DataFrame], Finding | None]
+"""Tidy frame of the suite that a claim rests on -> the finding; None where the runs for it are missing."""
+
+Wanted = Callable[[pd.DataFrame], pd.Series]
+"""Tidy frame -> which of its runs the claim is about."""
+
+
+def horizons(lowest: float = 0, highest: float = float("inf")) -> Wanted:
+    """Want the runs of a range of horizons, its ends included."""
+    return lambda frame: frame.first_horizon.between(lowest, highest)
+
+
+def verdict(agreed: Sequence[bool]) -> Verdict:
+    """Return what follows if these agree with a claim and those do not."""
+    return "holds" if all(agreed) else "depends" if any(agreed) else "does not hold"
+
+
+def ordered(
+    setting: str,
+    measure: Callable[[pd.DataFrame], float],
+    shown: Callable[[float], str],
+    *,
+    rising: bool,
+) -> Judge:
+    """Judge whether a measure rises with a setting, or falls, in every memory: never back, and not level."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        if setting not in frame:
+            return None
+        agreed, measured = [], []
+        for name, runs in frame.groupby("architecture", sort=False):
+            values = [measure(chosen) for _, chosen in runs.groupby(setting)]
+            steps = [after - before if rising else before - after for before, after in pairwise(values)]
+            agreed.append(all(step >= 0 for step in steps) and any(step > 0 for step in steps))
+            measured.append(f"{display_name(str(name))} {', '.join(map(shown, values))}")
+        levels = ", ".join(f"{value:g}" for value in sorted(set(frame[setting].dropna())))
+        return Finding(f"at {levels}: {'; '.join(measured)}", verdict(agreed), len(frame))
+
+    return judge
+
+
+def does_best(setting: str, value: float, wanted: Wanted) -> Judge:
+    """Judge whether one value of a setting does best, as in `impact`, in the wanted tasks of every memory."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        if setting not in frame or not wanted(frame).any():
+            return None
+        frame = frame.assign(task_name=names_without(frame, setting)).loc[wanted(frame)]
+        agreed, measured = [], []
+        for name, runs in frame.groupby("architecture", sort=False):
+            best = best_values(runs, setting)
+            for task in dict.fromkeys(runs.task_name):
+                agreed.append(best.get(task) == value)
+                winner = f"{best[task]:g}" if task in best else "none alone"
+                measured.append(f"{display_name(str(name))}, {task}: {winner}")
+        return Finding("best: " + "; ".join(measured), verdict(agreed), len(frame))
+
+    return judge
+
+
+def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str]) -> Judge:
+    """Judge whether the median of a column is larger for one memory than for another, task by task."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        agreed, measured = [], []
+        for cell, runs in frame.groupby("cell", sort=False):
+            left, right = (
+                float(runs.loc[runs.architecture == name, column].median()) for name in (ours, theirs)
+            )
+            if math.isnan(left) or math.isnan(right):
+                continue
+            agreed.append(left > right)
+            measured.append(f"{cell}: {shown(left)} against {shown(right)}")
+        if not agreed:
+            return None
+        pair = frame.architecture.isin([ours, theirs])
+        return Finding("; ".join(measured), verdict(agreed), int(pair.sum()))
+
+    return judge
+
+
+def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
+    """Judge whether one memory does better than another in the wanted tasks: see `impact.rank`."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        frame = frame.loc[wanted(frame)]
+        differences, num_runs = _paired_differences(frame, ours, theirs)
+        if not differences:
+            return None
+        agreed, measured = [], []
+        for cell, runs in frame.groupby("cell", sort=False):
+            sides = [runs.loc[runs.architecture == name] for name in (ours, theirs)]
+            if any(side.empty for side in sides):
+                continue
+            agreed.append(rank(sides[0]) > rank(sides[1]))
+            measured.append(f"{cell}: {_progress(sides[0])} against {_progress(sides[1])}")
+        return Finding("; ".join([*measured, _shown_difference(differences)]), verdict(agreed), num_runs)
+
+    return judge
+
+
+def _progress(runs: pd.DataFrame) -> str:
+    return f"{solved_of(runs)} in {text.time(median_time(runs, 'solved', 'steps'))} steps"
+
+
+def similar(ours: str, theirs: str, margin: float = 0.05) -> Judge:
+    """Judge whether two memories' mean success differs by no more than a margin in each task."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        differences, num_runs = _paired_differences(frame, ours, theirs)
+        if not differences:
+            return None
+        agreed = [abs(sum(cell) / len(cell)) <= margin for cell in differences]
+        return Finding(_shown_difference(differences), verdict(agreed), num_runs)
+
+    return judge
+
+
+def _paired_differences(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[list[list[float]], int]:
+    """Return the differences in success by cell and seed, and the number of runs they come from."""
+    pair = frame.loc[frame.architecture.isin([ours, theirs])]
+    success = pair.pivot_table(index=["cell", "seed"], columns="architecture", values="counted_success")
+    if {ours, theirs} - set(success.columns):
+        return [], 0
+    differences = (success[ours] - success[theirs]).dropna()
+    return [cell.tolist() for _, cell in differences.groupby("cell")], len(pair)
+
+
+def _shown_difference(differences: list[list[float]]) -> str:
+    mean = sum(sum(cell) / len(cell) for cell in differences) / len(differences)
+    found = stats.stratified_interval(differences, stats.mean_over_strata)
+    interval = (
+        f", 95 % interval {text.interval(found)}" if found else f" ({stats.why_no_interval(differences)})"
+    )
+    return f"mean difference in success {text.signed(mean)}{interval}"
+
+
+def helps(setting: str, value: str | float, usual: str | float) -> Judge:
+    """Judge whether a value of a setting does better, as in `impact`, than the usual one."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        if setting not in frame or not {value, usual} <= set(frame[setting]):
+            return None
+        pair = frame.assign(task_name=names_without(frame, setting))
+        pair = pair.loc[pair[setting].isin([value, usual])]
+        has_both = pair.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
+        pair = pair.loc[has_both]
+        if pair.empty:
+            return None
+        agreed, measured = [], []
+        for name, runs in pair.groupby("architecture", sort=False):
+            best = best_values(runs, setting)
+            agreed.append(bool(best) and set(best.values()) == {value})
+            told = [_progress(runs.loc[runs[setting] == one]) for one in (value, usual)]
+            measured.append(f"{display_name(str(name))} {told[0]}, otherwise {told[1]}")
+        return Finding("; ".join(measured), verdict(agreed), len(pair))
+
+    return judge
+
+
+def median_speed(runs: pd.DataFrame) -> float:
+    """Return the median of training steps per second."""
+    return float(runs.steps_per_second.median())
+
+
+def median_steps(runs: pd.DataFrame) -> float:
+    """Return the median of steps to solved; of runs whose budget was spent first, what it exceeds."""
+    return median_time(runs, "solved", "steps").value
+
+
+def spread_over_seeds(runs: pd.DataFrame) -> float:
+    """Return the standard deviation of success over seeds, the mean over cells."""
+    return float(runs.groupby("cell").counted_success.std(ddof=1).mean())
+
+
+def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:
+    """Judge whether a part of a memory has a number of parameters between two bounds."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        runs = frame.loc[frame.architecture == architecture]
+        counts = sorted({parts[part] for parts in runs.parts if part in parts})
+        if not counts:
+            return None
+        measured = " or ".join(map(text.count, counts))
+        return Finding(measured, verdict([lowest <= count <= highest for count in counts]), len(runs))
+
+    return judge

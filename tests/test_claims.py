@@ -1,0 +1,228 @@
+"""Claims of the document: judged as a reader would who sees every run."""
+
+import csv
+import json
+
+import msgspec
+import pytest
+from test_report import make_record
+
+from membench import cli
+from membench.config import build_config, merge, nest
+from membench.plan import Plan, write_plan
+from membench.records import make_results_folder, pack_records, to_frame, write_record
+from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
+from membench.report.frame import tidy
+from membench.report.judging import (
+    better,
+    does_best,
+    has_parameters,
+    helps,
+    horizons,
+    larger,
+    median_speed,
+    ordered,
+    similar,
+    spread_over_seeds,
+)
+from membench.suite import list_suites, load_suite
+
+WIDTH = "memory.hidden_size"
+
+
+def run_with(path, value, architecture="gru", horizon=10, seed=0, **fields):
+    settings = {"architecture": architecture, "task": {"horizon": horizon}, "seed": seed}
+    config = build_config(merge(settings, nest(path, value)))
+    record = make_record(architecture, horizon, seed, **fields)
+    return msgspec.structs.replace(record, run_id=config.run_id, config=config)
+
+
+def judged(judge, records):
+    return judge(tidy(to_frame(records)))
+
+
+def speeds(architecture, *values):
+    return [
+        run_with(WIDTH, width, architecture, steps_per_second=speed)
+        for width, speed in zip((128, 256, 512), values, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gru", "lstm", "expected"),
+    [
+        ((9.0, 5.0, 1.0), (9.0, 9.0, 1.0), "holds"),  # level for a while is no rise
+        ((9.0, 5.0, 1.0), (9.0, 1.0, 5.0), "depends"),
+        ((1.0, 5.0, 9.0), (5.0, 5.0, 5.0), "does not hold"),  # level throughout is no fall
+    ],
+)
+def test_an_order_must_hold_in_every_memory(gru, lstm, expected):
+    falls = ordered(WIDTH, median_speed, "{:.0f}".format, rising=False)
+    found = judged(falls, speeds("gru", *gru) + speeds("lstm", *lstm))
+    assert (found.verdict, found.runs) == (expected, 6)
+    assert found.measured.startswith(f"at 128, 256, 512: GRU {gru[0]:.0f}, {gru[1]:.0f}, {gru[2]:.0f};")
+
+
+def test_spread_is_that_of_seeds_and_not_of_tasks():
+    # Each horizon alone: 1 and 0.5 differ by 0.5, whose standard deviation is 0.5 / sqrt 2; 0 at the other.
+    records = [make_record(horizon=5, seed=seed, success=value) for seed, value in enumerate((1.0, 0.5))]
+    records += [make_record(horizon=20, seed=seed, success=0.25) for seed in (0, 1)]
+    assert spread_over_seeds(tidy(to_frame(records))) == pytest.approx(0.5 / 2**0.5 / 2)
+
+
+def solved_in(steps):
+    return {"status": "solved", "steps": steps}
+
+
+UNSOLVED = {"status": "unsolved", "success": 0.5}
+
+
+def test_what_does_best_is_asked_task_by_task():
+    records = [
+        run_with(WIDTH, 128, horizon=5, **solved_in(8_000)),
+        run_with(WIDTH, 256, horizon=5, **solved_in(4_000)),
+        run_with(WIDTH, 128, horizon=20, **solved_in(8_000)),
+        run_with(WIDTH, 256, horizon=20, **UNSOLVED),
+    ]
+    assert judged(does_best(WIDTH, 256, horizons(0, 9)), records).verdict == "holds"
+    assert judged(does_best(WIDTH, 256, horizons(10)), records).verdict == "does not hold"
+    assert judged(does_best(WIDTH, 256, horizons()), records).verdict == "depends"
+    assert judged(does_best(WIDTH, 256, horizons(30)), records) is None
+
+
+def test_equals_are_not_best():
+    records = [run_with(WIDTH, width, horizon=5, **solved_in(4_000)) for width in (128, 256)]
+    found = judged(does_best(WIDTH, 128, horizons()), records)
+    assert found.verdict == "does not hold" and "none alone" in found.measured
+
+
+def test_one_memory_is_better_than_another_by_runs_solved_then_steps():
+    records = [make_record("gru", 5, **solved_in(4_000)), make_record("lstm", 5, **solved_in(6_000))]
+    records += [make_record("gru", 20, **UNSOLVED), make_record("lstm", 20, **solved_in(20_000))]
+    assert judged(better("gru", "lstm", horizons(0, 19)), records).verdict == "holds"
+    found = judged(better("gru", "lstm", horizons()), records)
+    assert found.verdict == "depends"
+    assert "20: 0/1 solved in > 20,000 steps against 1/1 solved in 20,000 steps" in found.measured
+    assert "mean difference in success -0.25 (fewer than 5 seeds)" in found.measured
+    assert judged(better("gru", "mamba", horizons()), records) is None
+
+
+def test_differences_pair_seeds():
+    # Seed 2 of the other memory is missing, and so no difference.
+    records = [make_record("gru", seed=seed, success=value) for seed, value in enumerate((1.0, 0.9, 0.0))]
+    records += [make_record("lstm", seed=seed, success=value) for seed, value in enumerate((0.95, 0.9))]
+    found = judged(similar("gru", "lstm"), records)
+    assert found.verdict == "holds" and "+0.03" in found.measured
+
+
+def test_what_helps_is_compared_where_both_were_run():
+    rate = "ppo.learning_rate_schedule"
+    records = [
+        run_with(rate, "constant", **solved_in(8_000)),
+        run_with(rate, "cosine", **solved_in(4_000)),
+        run_with(rate, "constant", horizon=20, **solved_in(4_000)),  # without its counterpart
+        run_with(rate, "cosine", "lstm", **UNSOLVED),
+        run_with(rate, "constant", "lstm", **solved_in(4_000)),
+    ]
+    found = judged(helps(rate, "cosine", "constant"), records)
+    assert (found.verdict, found.runs) == ("depends", 4)
+    assert "GRU 1/1 solved in 4,000 steps, otherwise 1/1 solved in 8,000 steps" in found.measured
+    assert judged(helps(rate, "step", "constant"), records) is None
+
+
+def test_medians_are_compared_cell_by_cell():
+    records = [
+        make_record(name, horizon, steps_per_second=speed)
+        for name, horizon, speed in [("gru", 5, 9.0), ("lstm", 5, 8.0), ("gru", 20, 3.0), ("lstm", 20, 4.0)]
+    ]
+    found = judged(larger("steps_per_second", "gru", "lstm", "{:.0f}".format), records)
+    assert (found.verdict, found.measured) == ("depends", "5: 9 against 8; 20: 3 against 4")
+
+
+def test_parameters_are_counted_by_part():
+    records = [make_record("gru_pmm", parameters={"pmm": 205_568, "total": 935_689})]
+    assert judged(has_parameters("gru_pmm", "pmm", 2e5, 3e5), records).verdict == "holds"
+    found = judged(has_parameters("gru_pmm", "pmm", 1.15e6, 1.25e6), records)
+    assert (found.measured, found.verdict) == ("205,568", "does not hold")
+    assert judged(has_parameters("gru_pmm", "encoder", 0, 1), records) is None
+
+
+def test_there_are_many_claims_and_each_rests_on_a_suite_and_memories_that_there_are():
+    assert len(CLAIMS) >= 25 and len({claim.words for claim in CLAIMS}) == len(CLAIMS)
+    assert {claim.suite for claim in CLAIMS} - {DOCUMENT_SIZES} <= set(list_suites())
+
+
+@pytest.mark.parametrize("profile", ["quick", "standard", "full"])
+def test_a_profile_has_runs_for_the_claims_on_its_settings(profile):
+    """Every claim of a suite of one's own finds what it compares, but for horizons that the profile lacks."""
+    for claim in CLAIMS:
+        if claim.suite in (DOCUMENT_SIZES, "horizons"):
+            continue
+        found = _judged_on_equal_runs(claim, profile)
+        is_far = "> 30" in claim.words
+        assert found is not None or (is_far and profile != "full"), claim.words
+
+
+def _judged_on_equal_runs(claim, profile):
+    suite = load_suite(claim.suite)
+    records = []
+    for architecture in suite.architectures:
+        for cell in suite.profiles[profile].all_cells():
+            settings = {key: value for key, value in cell.items() if key != "architectures"}
+            config = build_config(merge(settings, {"architecture": architecture}))
+            record = make_record(architecture, config.task.horizon)
+            records.append(msgspec.structs.replace(record, run_id=config.run_id, config=config))
+    return judged(claim.judge, records)
+
+
+def test_without_runs_nothing_is_measured():
+    table = claims_table({})
+    assert set(table.values.verdict) == {"not measured"} and (table.values.runs == 0).all()
+
+
+@pytest.fixture
+def membench(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(list(map(str, arguments)))
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def results_of(folder, suite, records, preset=None):
+    make_results_folder(folder)
+    for record in records:
+        write_record(folder, record)
+    configs = [record.config for record in records]
+    write_plan(
+        folder,
+        Plan(suite=suite, profile="quick", question="?", command="membench", preset=preset, configs=configs),
+    )
+
+
+def test_the_command_reads_a_folder_per_suite_or_one_alone(membench, tmp_path):
+    results_of(tmp_path / "a", "horizons", [make_record("mamba", 5)])
+    sized = make_record("gru_pmm", parameters={"pmm": 205_568})
+    results_of(tmp_path / "b", "horizons", [sized], preset="doc")
+    pack_records(tmp_path / "b")
+    code, out, _ = membench("claims", tmp_path, "--json")
+    rows = {row["claim"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["Mamba runs on GPUs only"]["measured"] == "1 of 1 runs on a CPU"
+    assert rows["Mamba runs on GPUs only"]["verdict"] == "does not hold"
+    assert rows["Predictive Memory Module: ~1.2M parameters"]["measured"] == "205,568"
+    with (tmp_path / "claims.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(CLAIMS)
+    code, out, _ = membench("claims", tmp_path / "a")
+    assert code == 0 and "does not hold" in out and (tmp_path / "a" / "claims.md").exists()
+
+
+def test_a_folder_without_results_or_with_a_suite_twice_is_refused(membench, tmp_path):
+    code, _, err = membench("claims", tmp_path)
+    assert code == 2 and str(tmp_path) in err
+    for name in ("a", "b"):
+        results_of(tmp_path / name, "horizons", [make_record("gru", 5)])
+    code, _, err = membench("claims", tmp_path)
+    assert code == 2 and "'horizons'" in err and str(tmp_path / "b") in err
