@@ -663,3 +663,9 @@ def test_steps_to_solved_have_an_interval_from_five_seeds(tmp_path):
     # As of ten runs in test_stats: from the first to the eighth.
     assert (table.steps_to_solved_low, table.steps_to_solved_high) == (2_000, 16_000)
     assert "2,000–16,000" in (tmp_path / "tables" / "steps_to_solved.md").read_text()
+
+
+def test_a_ladder_of_which_nothing_was_solved_has_a_figure_that_says_so(tmp_path):
+    files, _ = write(tmp_path, [climb("gru", 0, 0), climb("lstm", 0, 0, status="diverged", error="loss")])
+    drawn = next(path for path in files.plots if path.name == "frontier.svg").read_text()
+    assert "no run solved its first horizon" in drawn

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from membench.report import text
 from membench.report.frame import is_lost
 from membench.report.looks import Look, display_name, looks
-from membench.report.panels import WIDTH, large_numbers, legend, note
+from membench.report.panels import WIDTH, large_numbers, legend, note, say_nothing_here
 from membench.report.tables import Table
 
 
@@ -57,9 +57,10 @@ def frontier_figure(frame: pd.DataFrame) -> Figure:
     by_steps.set(xlabel="training steps", ylabel="longest horizon solved")
     by_seconds.set_xlabel("seconds from the start of the process")
     rungs = sorted({rung.horizon for rungs in frame.rungs for rung in rungs})
-    by_steps.set_yscale("log", base=2)
+    if rungs:
+        by_steps.set_yscale("log", base=2)
+        by_steps.yaxis.set_minor_formatter(NullFormatter())
     by_steps.set_yticks(rungs, [f"{rung:,}" for rung in rungs])
-    by_steps.yaxis.set_minor_formatter(NullFormatter())
     lost = [note("diverged or failed", marker="x", color="black")] * bool(is_lost(frame).any())
     legend(figure, found.values(), [note("last rung solved", marker="o"), *lost])
     return figure
@@ -74,6 +75,10 @@ def _climb_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
         axes.plot(at[-1:], horizons[-1:], look.marker, color=look.colour)
     lost = frame.loc[is_lost(frame)]
     axes.plot(lost[unit], lost.frontier.fillna(lost.first_horizon), "x", color="black", zorder=5)
+    if not any(frame.rungs):
+        axes.set_xticks([])
+        say_nothing_here(axes, "no run solved its first horizon")
+        return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_minor_formatter(NullFormatter())
