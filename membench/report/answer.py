@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import cell_names, differ_by_horizon_only, is_ladder, num_solved
+from membench.report.frame import cell_heading, cell_names, is_ladder, num_solved
 from membench.report.frontier import frontier_table
 from membench.report.looks import display_name
 
@@ -64,7 +64,8 @@ def _in_cell(frame: pd.DataFrame, name: str) -> str:
         groups.setdefault(tally, []).append(display_name(str(architecture)))
     first, *others = sorted(groups, key=lambda tally: tally.rank)
     names = {tally: _names(group, len(by_memory)) for tally, group in groups.items()}
-    where = f"At horizon {name}" if differ_by_horizon_only(frame) else f"On the task “{name}”"
+    places = {"Horizon": f"At horizon {name}", "Task": f"On the task “{name}”", "Setting": f"With “{name}”"}
+    where = places[cell_heading(frame)]
     clauses = [
         f"{names[first]} {_solves(first, len(groups[first]))}",
         *(f"{names[tally]} {tally}" for tally in others),
@@ -88,7 +89,7 @@ def _names(group: list[str], num_memories: int) -> str:
 
 def _over_cells(frame: pd.DataFrame) -> str:
     """Return how many cells each memory solves in every seed, those first that solve most."""
-    kind = "horizon" if differ_by_horizon_only(frame) else "task"
+    kind = cell_heading(frame).lower()
     noun = _noun(frame, "architecture", "cell")
     counts = []
     for architecture, runs in frame.groupby("architecture", sort=False):

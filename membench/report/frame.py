@@ -65,7 +65,7 @@ SETTING_NAMES: dict[str, Callable[[Any], str]] = {
 
 
 def _horizons(stages: str) -> str:
-    return ", ".join(stage.partition(":")[0] for stage in stages.split(","))
+    return " to ".join(stage.partition(":")[0] for stage in stages.split(","))
 
 
 def name_of(column: str, value: Any) -> str:
@@ -192,7 +192,9 @@ def cell_names(frame: pd.DataFrame) -> list[str]:
 
 def cell_heading(frame: pd.DataFrame) -> str:
     """Return what tells the cells of a tidy frame apart."""
-    return "Horizon" if differ_by_horizon_only(frame) else "Task"
+    if differ_by_horizon_only(frame):
+        return "Horizon"
+    return "Setting" if varying_settings(frame) else "Task"
 
 
 def cells(frame: pd.DataFrame) -> Iterator[Cell]:

@@ -1,5 +1,6 @@
 """Pieces of figures: an axis of cells on which no two runs hide each other, and what goes beside a plot."""
 
+import textwrap
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from membench.report import text
-from membench.report.frame import Cell, cell_names, differ_by_horizon_only, is_lost
+from membench.report.frame import Cell, cell_heading, cell_names, differ_by_horizon_only, is_lost
 from membench.report.looks import Look
 
 WIDTH = 7.0
@@ -46,6 +47,12 @@ STYLE = {
 
 GREY = "#777777"
 
+LETTERS_ACROSS = {1: 100, 2: 38}
+"""Letters that fit under all cells of a figure of so many panels side by side."""
+
+LEAST_LETTERS = 9
+"""Fewer per cell, and names stand upright."""
+
 
 class CellAxis:
     """Places along an axis of cells: each cell has a slot per memory, each seed a place in its slot.
@@ -56,7 +63,8 @@ class CellAxis:
     def __init__(self, frame: pd.DataFrame, architectures: Iterable[str]):
         names = cell_names(frame)
         self.is_scale = differ_by_horizon_only(frame)
-        self.title = "horizon (steps between cue and query)" if self.is_scale else "task"
+        unit = " (steps between cue and query)" * self.is_scale
+        self.title = cell_heading(frame).lower() + unit
         self.centres = {
             name: float(np.log2(max(int(name), 0.5))) if self.is_scale else float(place)
             for place, name in enumerate(names)
@@ -82,7 +90,16 @@ class CellAxis:
     def label(self, axes: Axes) -> None:
         """Write the cells' names under `axes`, with a faint line between neighbours."""
         places = list(self.centres.values())
-        axes.set_xticks(places, [name.replace(", ", "\n") for name in self.centres])
+        gridspec = axes.get_gridspec()
+        room = LETTERS_ACROSS[gridspec.ncols if gridspec else 1] // len(places)
+        if self.is_scale or room >= LEAST_LETTERS:
+            names = [
+                "\n".join(textwrap.fill(part, max(room, LEAST_LETTERS)) for part in name.split(", "))
+                for name in self.centres
+            ]
+            axes.set_xticks(places, names)
+        else:
+            axes.set_xticks(places, list(self.centres), rotation=90)
         axes.tick_params(axis="x", length=0)
         margin = 0.65 * len(self.offsets) * self.slot
         axes.set_xlim(places[0] - margin, places[-1] + margin)
