@@ -7,7 +7,6 @@ import msgspec
 import pytest
 from test_report import make_record
 
-from membench import cli
 from membench.config import build_config, merge, nest
 from membench.plan import Plan, write_plan
 from membench.records import make_results_folder, pack_records, to_frame, write_record
@@ -178,17 +177,6 @@ def _judged_on_equal_runs(claim, profile):
 def test_without_runs_nothing_is_measured():
     table = claims_table({})
     assert set(table.values.verdict) == {"not measured"} and (table.values.runs == 0).all()
-
-
-@pytest.fixture
-def membench(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(list(map(str, arguments)))
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 def results_of(folder, suite, records, preset=None):

@@ -43,19 +43,6 @@ TRAIN += ["memory.hidden_size=8"]
 
 
 @pytest.fixture
-def membench(capsys):
-    """Run a command in this process: its exit code, standard output and standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(list(map(str, arguments)))
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def suite(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(TINY_SUITE)

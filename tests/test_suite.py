@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from membench import cli
 from membench.errors import InputError
 from membench.execute import check_runnable, run_here
 from membench.plan import Plan, write_plan
@@ -218,7 +217,7 @@ TINY = {
 
 
 @pytest.mark.parametrize("name", list_suites())
-def test_every_suite_runs_to_its_tables_figures_and_page(name, tmp_path):
+def test_every_suite_runs_to_its_tables_figures_and_page(name, membench, tmp_path):
     """One memory, one seed and hardly any steps: what is missing is told, and nothing is left out."""
     suite = load_suite(name)
     planned = plan_runs(suite, "quick", architectures=suite.architectures[:1], num_seeds=1, overrides=TINY)
@@ -228,9 +227,7 @@ def test_every_suite_runs_to_its_tables_figures_and_page(name, tmp_path):
         assert run_here(config, tmp_path, on_progress=lambda progress: None).status != "failed"
     plan = Plan(suite=name, profile="quick", question=suite.question, command="membench", configs=configs)
     write_plan(tmp_path, plan)
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["report", str(tmp_path)])
-    assert not exit_.value.code
+    assert membench("report", tmp_path)[0] == 0
     runs = (tmp_path / "tables" / "runs.csv").read_text().splitlines()
     assert len(runs) == 1 + len(configs)
     assert (tmp_path / "report.html").exists() and list((tmp_path / "plots").glob("*.png"))

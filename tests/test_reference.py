@@ -1,0 +1,31 @@
+"""The committed results: the same records give the same tables, byte for byte."""
+
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+FOLDERS = sorted(path.parent for path in REFERENCE.glob("*/runs.jsonl"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_committed_records_give_the_committed_tables_and_report(folder, membench, tmp_path):
+    packed = tmp_path / folder.name
+    packed.mkdir()
+    for name in ("runs.jsonl", "plan.json"):  # and no folder of single records, which is not committed
+        (packed / name).write_bytes((folder / name).read_bytes())
+    assert membench("report", packed)[0] == 0
+    committed = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+    assert {path.name: path.read_bytes() for path in (packed / "tables").iterdir()} == committed
+    assert (packed / "report.md").read_bytes() == (folder / "report.md").read_bytes()
+
+
+def test_the_committed_claims_are_what_the_committed_records_say(membench, tmp_path):
+    assert FOLDERS
+    for folder in FOLDERS:
+        (tmp_path / folder.name).mkdir()
+        for name in ("runs.jsonl", "plan.json"):
+            (tmp_path / folder.name / name).write_bytes((folder / name).read_bytes())
+    assert membench("claims", tmp_path)[0] == 0
+    for name in ("claims.csv", "claims.md"):
+        assert (tmp_path / name).read_bytes() == (REFERENCE / name).read_bytes()
