@@ -56,7 +56,7 @@ def speeds(architecture, *values):
     ],
 )
 def test_an_order_must_hold_in_every_memory(gru, lstm, expected):
-    falls = ordered(WIDTH, median_speed, "{:.0f}".format, rising=False)
+    falls = ordered(WIDTH, median_speed, rising=False, shown=lambda runs: f"{median_speed(runs):.0f}")
     found = judged(falls, speeds("gru", *gru) + speeds("lstm", *lstm))
     assert (found.verdict, found.runs) == (expected, 6)
     assert found.measured.startswith(f"at 128, 256, 512: GRU {gru[0]:.0f}, {gru[1]:.0f}, {gru[2]:.0f};")

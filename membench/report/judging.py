@@ -48,9 +48,9 @@ def verdict(agreed: Sequence[bool]) -> Verdict:
 def ordered(
     setting: str,
     measure: Callable[[pd.DataFrame], float],
-    shown: Callable[[float], str],
     *,
     rising: bool,
+    shown: Callable[[pd.DataFrame], str],
 ) -> Judge:
     """Judge whether a measure rises with a setting, or falls, in every memory: never back, and not level."""
 
@@ -59,10 +59,11 @@ def ordered(
             return None
         agreed, measured = [], []
         for name, runs in frame.groupby("architecture", sort=False):
-            values = [measure(chosen) for _, chosen in runs.groupby(setting)]
+            by_level = [chosen for _, chosen in runs.groupby(setting)]
+            values = [measure(chosen) for chosen in by_level]
             steps = [after - before if rising else before - after for before, after in pairwise(values)]
             agreed.append(all(step >= 0 for step in steps) and any(step > 0 for step in steps))
-            measured.append(f"{display_name(str(name))} {', '.join(map(shown, values))}")
+            measured.append(f"{display_name(str(name))} {', '.join(map(shown, by_level))}")
         levels = ", ".join(f"{value:g}" for value in sorted(set(frame[setting].dropna())))
         return Finding(f"at {levels}: {'; '.join(measured)}", verdict(agreed), len(frame))
 
@@ -193,14 +194,29 @@ def median_speed(runs: pd.DataFrame) -> float:
     return float(runs.steps_per_second.median())
 
 
+def shown_speed(runs: pd.DataFrame) -> str:
+    """Return `median_speed` for people."""
+    return text.rounded(median_speed(runs))
+
+
 def median_steps(runs: pd.DataFrame) -> float:
     """Return the median of steps to solved; of runs whose budget was spent first, what it exceeds."""
     return median_time(runs, "solved", "steps").value
 
 
+def shown_steps(runs: pd.DataFrame) -> str:
+    """Return `median_steps` for people, with > where it is only known to be larger."""
+    return text.time(median_time(runs, "solved", "steps"))
+
+
 def spread_over_seeds(runs: pd.DataFrame) -> float:
     """Return the standard deviation of success over seeds, the mean over cells."""
     return float(runs.groupby("cell").counted_success.std(ddof=1).mean())
+
+
+def shown_spread(runs: pd.DataFrame) -> str:
+    """Return `spread_over_seeds` for people."""
+    return text.share(spread_over_seeds(runs))
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:
