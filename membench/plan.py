@@ -35,6 +35,15 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         kept = [config for config in earlier.configs if _cell(config) not in replaced]
         return msgspec.structs.replace(self, configs=[*kept, *self.configs])
 
+    @property
+    def departs_from_its_suite(self) -> bool:
+        """Whether --set or --match-parameters changed what its suite, or the preset, says.
+
+        Under a preset the budget may be another: then sizes are what the runs are about.
+        """
+        changed = self.overrides.keys() - ({"total_timesteps", "evaluation"} if self.preset else set())
+        return bool(changed) or self.num_parameters is not None
+
     def _settings(self) -> tuple:
         return self.suite, self.profile, self.preset, self.overrides, self.num_parameters
 
@@ -77,28 +86,37 @@ def read_plan(results: Path) -> Plan | None:
         raise InputError(f"{path}: not a plan of membench ({error})") from error
 
 
-def records_by_suite(folder: Path) -> dict[str, list[RunRecord]]:
+def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str]]:
     """Return the planned records of every results folder in `folder`, or of that one if it is one.
 
     Returns:
-        Suite -> records; with a preset, its name follows as in `horizons --preset doc`.
+        Suite -> records, with a preset's name behind it as in `horizons --preset doc`; and a sentence about
+        everything that was left out: damaged files, missing runs, and folders whose runs are not those of a
+        suite as it stands.
 
     Raises:
         InputError: if there is none, or two hold the same suite.
     """
     found: dict[str, list[RunRecord]] = {}
+    left_out: list[str] = []
     for results in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        records, _ = read_records(results)
-        if not records:
+        records, complaints = read_records(results)
+        left_out += complaints
+        plan = read_plan(results) if records else None
+        if plan is None or plan.departs_from_its_suite:
+            left_out += [f"{results}: left out, for its runs are not those of a suite as it stands"] * bool(
+                records
+            )
             continue
-        plan = plan_of(results, records)
         name = f"{plan.suite} --preset {plan.preset}" if plan.preset else plan.suite
         if name in found:
             raise InputError(f"{folder}: two results folders hold runs of {name!r}; one is {results}")
         found[name] = plan.planned(records)
+        if missing := plan.missing(records):
+            left_out.append(f"{results}: {len(missing)} of {len(plan.configs)} planned runs are missing")
     if not found:
-        raise InputError(f"{folder}: no results folder of membench is in there")
-    return found
+        raise InputError(f"{folder}: no results folder of a suite is in there")
+    return found, left_out
 
 
 def plan_of(results: Path, records: list[RunRecord]) -> Plan:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -215,11 +216,12 @@ def read_records(source: Path) -> tuple[list[RunRecord], list[str]]:
     """
     packed = source if source.is_file() else source / PACKED
     contents = [(f"{packed}, line {number}", line) for number, line in enumerate(_lines(packed), start=1)]
-    contents += [(str(path), path.read_bytes()) for path in runs_folder(source).glob("*.json")]
+    readers = [partial(_decode, content, where) for where, content in contents]
+    readers += [partial(read_record, path) for path in runs_folder(source).glob("*.json")]
     records, complaints = {}, []
-    for where, content in contents:
+    for read in readers:
         try:
-            record = _decode(content, where)
+            record = read()
         except InputError as error:
             complaints.append(str(error))
         else:
@@ -228,7 +230,10 @@ def read_records(source: Path) -> tuple[list[RunRecord], list[str]]:
 
 
 def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines() if path.exists() else []
+    try:
+        return path.read_bytes().splitlines() if path.exists() else []
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it ({error.strerror})") from error
 
 
 def _decode(content: bytes, where: str) -> RunRecord:

@@ -8,7 +8,7 @@ import pytest
 from test_report import make_record
 
 from membench.config import build_config, merge, nest
-from membench.plan import Plan, write_plan
+from membench.plan import Plan, read_plan, write_plan
 from membench.records import make_results_folder, pack_records, to_frame, write_record
 from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
 from membench.report.frame import tidy
@@ -20,7 +20,10 @@ from membench.report.judging import (
     horizons,
     larger,
     median_speed,
+    median_steps,
     ordered,
+    shown_spread,
+    shown_steps,
     similar,
     spread_over_seeds,
 )
@@ -52,14 +55,18 @@ def speeds(architecture, *values):
     [
         ((9.0, 5.0, 1.0), (9.0, 9.0, 1.0), "holds"),  # level for a while is no rise
         ((9.0, 5.0, 1.0), (9.0, 1.0, 5.0), "depends"),
-        ((1.0, 5.0, 9.0), (5.0, 5.0, 5.0), "does not hold"),  # level throughout is no fall
+        ((1.0, 5.0, 9.0), (9.0, 1.0, 5.0), "does not hold"),
+        ((5.0, 5.0, 5.0), (9.0, 5.0, 1.0), "holds"),  # level throughout tells nothing
+        ((5.0, 5.0, 5.0), (5.0, 5.0, 5.0), "undecided"),
     ],
 )
 def test_an_order_must_hold_in_every_memory(gru, lstm, expected):
     falls = ordered(WIDTH, median_speed, rising=False, shown=lambda runs: f"{median_speed(runs):.0f}")
     found = judged(falls, speeds("gru", *gru) + speeds("lstm", *lstm))
     assert (found.verdict, found.runs) == (expected, 6)
-    assert found.measured.startswith(f"at 128, 256, 512: GRU {gru[0]:.0f}, {gru[1]:.0f}, {gru[2]:.0f};")
+    assert found.measured.startswith(
+        f"at 128, 256, 512: GRU, horizon 10: {gru[0]:.0f}, {gru[1]:.0f}, {gru[2]:.0f};"
+    )
 
 
 def test_spread_is_that_of_seeds_and_not_of_tasks():
@@ -80,19 +87,68 @@ def test_what_does_best_is_asked_task_by_task():
     records = [
         run_with(WIDTH, 128, horizon=5, **solved_in(8_000)),
         run_with(WIDTH, 256, horizon=5, **solved_in(4_000)),
+        run_with(WIDTH, 512, horizon=5, **UNSOLVED),
         run_with(WIDTH, 128, horizon=20, **solved_in(8_000)),
         run_with(WIDTH, 256, horizon=20, **UNSOLVED),
+        run_with(WIDTH, 512, horizon=20, **UNSOLVED),
     ]
+    without_one = [record for record in records if record.config.memory["hidden_size"] != 512]
+    assert judged(does_best(WIDTH, 256, horizons(0, 9)), without_one) is None
     assert judged(does_best(WIDTH, 256, horizons(0, 9)), records).verdict == "holds"
     assert judged(does_best(WIDTH, 256, horizons(10)), records).verdict == "does not hold"
     assert judged(does_best(WIDTH, 256, horizons()), records).verdict == "depends"
     assert judged(does_best(WIDTH, 256, horizons(30)), records) is None
 
 
-def test_equals_are_not_best():
-    records = [run_with(WIDTH, width, horizon=5, **solved_in(4_000)) for width in (128, 256)]
+@pytest.mark.parametrize("outcome", [solved_in(4_000), {"status": "diverged"}])
+def test_among_equals_none_is_best(outcome):
+    records = [run_with(WIDTH, width, horizon=5, **outcome) for width in (128, 256, 512)]
     found = judged(does_best(WIDTH, 128, horizons()), records)
-    assert found.verdict == "does not hold" and "none alone" in found.measured
+    assert found.verdict == "undecided" and "none alone" in found.measured
+
+
+def test_a_little_more_success_without_a_solved_run_decides_nothing():
+    near_chance = {"status": "unsolved", "steps": 20_000}
+    records = [
+        make_record("gru_pmm", 50, success=0.251, **near_chance),
+        make_record("gru", 50, success=0.25, **near_chance),
+    ]
+    assert judged(better("gru_pmm", "gru", horizons()), records).verdict == "undecided"
+    assert judged(similar("gru_pmm", "gru"), records) is None
+    heads = [
+        run_with("agent.head", head, success=success, **near_chance)
+        for head, success in (("gaussian", 0.26), ("categorical", 0.25))
+    ]
+    assert judged(helps("agent.head", "gaussian", "categorical"), heads).verdict == "undecided"
+
+
+def test_a_bound_is_later_than_what_was_seen_and_bounds_tell_nothing_of_one_another():
+    rate = "ppo.learning_rate"
+    falls = ordered(rate, median_steps, rising=False, shown=shown_steps)
+    late = [
+        run_with(rate, 1e-4, status="unsolved", success=0.5, steps=10_000),
+        run_with(rate, 1e-3, **solved_in(60_000)),
+    ]
+    assert judged(falls, late).verdict == "holds"
+    never = [run_with(rate, value, status="unsolved", success=0.5) for value in (1e-4, 1e-3)]
+    assert judged(falls, never).verdict == "undecided"
+
+
+def test_a_value_whose_runs_were_all_lost_is_the_least_stable():
+    rate = "ppo.learning_rate"
+    records = [
+        run_with(rate, value, seed=seed, **({"status": "diverged"} if value == 1e-2 else solved_in(4_000)))
+        for value in (1e-4, 1e-3, 1e-2)
+        for seed in (0, 1)
+    ]
+    found = judged(ordered(rate, spread_over_seeds, rising=True, shown=shown_spread), records)
+    assert found.verdict == "holds" and found.measured.endswith("0.00, 0.00, all lost")
+
+
+def test_lost_runs_do_not_show_that_a_gpu_is_needed():
+    (claim,) = (claim for claim in CLAIMS if "GPUs only" in claim.words)
+    assert judged(claim.judge, [make_record("mamba", status="failed", success=None)]) is None
+    assert judged(claim.judge, [make_record("mamba")]).verdict == "does not hold"
 
 
 def test_one_memory_is_better_than_another_by_runs_solved_then_steps():
@@ -101,7 +157,7 @@ def test_one_memory_is_better_than_another_by_runs_solved_then_steps():
     assert judged(better("gru", "lstm", horizons(0, 19)), records).verdict == "holds"
     found = judged(better("gru", "lstm", horizons()), records)
     assert found.verdict == "depends"
-    assert "20: 0/1 solved in > 20,000 steps against 1/1 solved in 20,000 steps" in found.measured
+    assert "20: 0/1 solved against 1/1 solved in 20,000 steps" in found.measured
     assert "mean difference in success -0.25 (fewer than 5 seeds)" in found.measured
     assert judged(better("gru", "mamba", horizons()), records) is None
 
@@ -205,6 +261,22 @@ def test_the_command_reads_a_folder_per_suite_or_one_alone(membench, tmp_path):
         assert len(list(csv.DictReader(file))) == len(CLAIMS)
     code, out, _ = membench("claims", tmp_path / "a")
     assert code == 0 and "does not hold" in out and (tmp_path / "a" / "claims.md").exists()
+
+
+def test_what_is_no_evidence_is_named(membench, tmp_path):
+    results_of(tmp_path / "a", "horizons", [make_record("mamba", 5)])
+    (tmp_path / "a" / "runs" / "broken.json").write_text("{")
+    (tmp_path / "a" / "runs" / "folder.json").mkdir()
+    plan = read_plan(tmp_path / "a")
+    changed = msgspec.structs.replace(plan, suite="heads", overrides={"total_timesteps": 100})
+    results_of(tmp_path / "b", "heads", [make_record("gru", 5)])
+    write_plan(tmp_path / "b", changed)
+    lacking = msgspec.structs.replace(plan, configs=[*plan.configs, make_record("gru", 5).config])
+    write_plan(tmp_path / "a", lacking)
+    code, _, err = membench("claims", tmp_path)
+    assert code == 0
+    assert "broken.json" in err and "folder.json" in err and "1 of 2 planned runs are missing" in err
+    assert f"{tmp_path / 'b'}: left out" in err
 
 
 def test_a_folder_without_results_or_with_a_suite_twice_is_refused(membench, tmp_path):

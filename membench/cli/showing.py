@@ -45,8 +45,10 @@ def claims(results: Path, out: Path | None, as_json: bool) -> None:
     from membench.report.files import write_table
     from membench.report.frame import tidy
 
-    evidence = {suite: tidy(to_frame(records)) for suite, records in records_by_suite(results).items()}
-    table = claims_table(evidence)
+    by_suite, left_out = records_by_suite(results)
+    for sentence in left_out:
+        click.echo(sentence, err=True)
+    table = claims_table({suite: tidy(to_frame(records)) for suite, records in by_suite.items()})
     make_writable_folder(out or results)
     files = write_table(out or results, "claims", table)
     if as_json:

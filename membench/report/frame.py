@@ -58,6 +58,9 @@ SETTING_NAMES: dict[str, Callable[[Any], str]] = {
     "memory.hidden_size": "{:.0f} units".format,
     "memory.num_layers": lambda number: "1 layer" if number == 1 else f"{number:.0f} layers",
     "ppo.learning_rate": "learning rate {:g}".format,
+    "ppo.learning_rate_schedule": "{} rate".format,
+    "ppo.entropy_start": "entropy from {:g}".format,
+    "ppo.entropy_end": "to {:g}".format,
     "curriculum": lambda stages: f"curriculum {_horizons(stages)}" if stages else "direct",
     "agent.head": "{} head".format,
 }

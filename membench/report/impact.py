@@ -2,9 +2,10 @@
 
 Its adjectives become numbers: *speed* is training steps per second; *convergence*, the median steps until
 solved; *stability*, the standard deviation of success over seeds, and how many runs were lost; *best for*,
-the tasks in which a value did best: most runs solved, then fewest steps, then the highest success.
+the tasks in which a value did best: most runs solved, then fewest steps.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -113,10 +114,13 @@ def best_values(runs: pd.DataFrame, setting: str) -> dict[str, float]:
     return best
 
 
-def rank(runs: pd.DataFrame) -> tuple[float, float, float]:
-    """Return what runs of one task are compared by: share solved, fewer steps to that, success."""
-    steps = median_time(runs, "solved", "steps").value
-    return num_solved(runs) / len(runs), -steps, float(runs.counted_success.mean())
+def rank(runs: pd.DataFrame) -> tuple[float, float]:
+    """Return what runs of one task are compared by: share solved, then fewer steps to that if they were seen.
+
+    Success short of that is left out: where nothing is solved, its differences are mostly noise.
+    """
+    median = median_time(runs, "solved", "steps")
+    return num_solved(runs) / len(runs), -math.inf if median.is_lower_bound else -median.value
 
 
 def _measured(runs: pd.DataFrame) -> dict[str, Any]:

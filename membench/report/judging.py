@@ -1,7 +1,8 @@
 """Ways to judge a claim by a frame of runs: what was measured, and whether it agrees.
 
-A judge looks at every memory or task that the claim is about. It *holds* if all of them agree, *does not
-hold* if none does, and *depends* otherwise; without runs to judge by there is no finding.
+A judge looks at every memory and task that the claim is about. It *holds* if all agree of which anything can
+be told, *does not hold* if none does, and *depends* otherwise. It is *undecided* where nothing can be told:
+nothing was solved, or all came to the same. Without runs to judge by there is no finding.
 """
 
 import math
@@ -13,11 +14,11 @@ import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import median_time, names_without, solved_of
-from membench.report.impact import best_values, rank
+from membench.report.frame import is_lost, median_time, names_without, solved_of
+from membench.report.impact import SAID, best_values, rank
 from membench.report.looks import display_name
 
-Verdict = Literal["holds", "does not hold", "depends"]
+Verdict = Literal["holds", "does not hold", "depends", "undecided"]
 
 
 class Finding(NamedTuple):
@@ -40,9 +41,19 @@ def horizons(lowest: float = 0, highest: float = float("inf")) -> Wanted:
     return lambda frame: frame.first_horizon.between(lowest, highest)
 
 
-def verdict(agreed: Sequence[bool]) -> Verdict:
-    """Return what follows if these agree with a claim and those do not."""
-    return "holds" if all(agreed) else "depends" if any(agreed) else "does not hold"
+def verdict(agreed: Sequence[bool | None]) -> Verdict:
+    """Return what follows if these agree with a claim and those do not; None tells nothing."""
+    told = [one for one in agreed if one is not None]
+    if not told:
+        return "undecided"
+    return "holds" if all(told) else "depends" if any(told) else "does not hold"
+
+
+def _rises(values: Sequence[float]) -> bool | None:
+    """Return whether values never fall; None if they are all equal, or one is not known."""
+    if any(map(math.isnan, values)) or len(set(values)) < 2:
+        return None
+    return all(before <= after for before, after in pairwise(values))
 
 
 def ordered(
@@ -57,13 +68,14 @@ def ordered(
     def judge(frame: pd.DataFrame) -> Finding | None:
         if setting not in frame:
             return None
+        frame = frame.assign(task_name=names_without(frame, setting))
         agreed, measured = [], []
-        for name, runs in frame.groupby("architecture", sort=False):
+        for _, runs in frame.groupby(["architecture", "task_name"], sort=False):
+            name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
             by_level = [chosen for _, chosen in runs.groupby(setting)]
             values = [measure(chosen) for chosen in by_level]
-            steps = [after - before if rising else before - after for before, after in pairwise(values)]
-            agreed.append(all(step >= 0 for step in steps) and any(step > 0 for step in steps))
-            measured.append(f"{display_name(str(name))} {', '.join(map(shown, by_level))}")
+            agreed.append(_rises(values if rising else values[::-1]))
+            measured.append(f"{display_name(str(name))}, {task}: {', '.join(map(shown, by_level))}")
         levels = ", ".join(f"{value:g}" for value in sorted(set(frame[setting].dropna())))
         return Finding(f"at {levels}: {'; '.join(measured)}", verdict(agreed), len(frame))
 
@@ -74,14 +86,18 @@ def does_best(setting: str, value: float, wanted: Wanted) -> Judge:
     """Judge whether one value of a setting does best, as in `impact`, in the wanted tasks of every memory."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        if setting not in frame or not wanted(frame).any():
+        if (
+            setting not in frame
+            or not wanted(frame).any()
+            or not set(SAID[setting].rows) <= set(frame[setting])
+        ):
             return None
         frame = frame.assign(task_name=names_without(frame, setting)).loc[wanted(frame)]
         agreed, measured = [], []
         for name, runs in frame.groupby("architecture", sort=False):
             best = best_values(runs, setting)
             for task in dict.fromkeys(runs.task_name):
-                agreed.append(best.get(task) == value)
+                agreed.append(best[task] == value if task in best else None)
                 winner = f"{best[task]:g}" if task in best else "none alone"
                 measured.append(f"{display_name(str(name))}, {task}: {winner}")
         return Finding("best: " + "; ".join(measured), verdict(agreed), len(frame))
@@ -123,7 +139,8 @@ def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
             sides = [runs.loc[runs.architecture == name] for name in (ours, theirs)]
             if any(side.empty for side in sides):
                 continue
-            agreed.append(rank(sides[0]) > rank(sides[1]))
+            ours_rank, theirs_rank = map(rank, sides)
+            agreed.append(None if ours_rank == theirs_rank else ours_rank > theirs_rank)
             measured.append(f"{cell}: {_progress(sides[0])} against {_progress(sides[1])}")
         return Finding("; ".join([*measured, _shown_difference(differences)]), verdict(agreed), num_runs)
 
@@ -131,14 +148,17 @@ def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
 
 
 def _progress(runs: pd.DataFrame) -> str:
-    return f"{solved_of(runs)} in {text.time(median_time(runs, 'solved', 'steps'))} steps"
+    median = median_time(runs, "solved", "steps")
+    is_seen = math.isfinite(median.value) and not median.is_lower_bound
+    return solved_of(runs) + f" in {text.count(median.value)} steps" * is_seen
 
 
 def similar(ours: str, theirs: str, margin: float = 0.05) -> Judge:
-    """Judge whether two memories' mean success differs by no more than a margin in each task."""
+    """Judge whether two memories' mean success differs by at most a margin in each task that one learned."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        differences, num_runs = _paired_differences(frame, ours, theirs)
+        is_learned = (frame.status == "solved").groupby(frame.cell).transform("any")
+        differences, num_runs = _paired_differences(frame.loc[is_learned], ours, theirs)
         if not differences:
             return None
         agreed = [abs(sum(cell) / len(cell)) <= margin for cell in differences]
@@ -181,7 +201,7 @@ def helps(setting: str, value: str | float, usual: str | float) -> Judge:
         agreed, measured = [], []
         for name, runs in pair.groupby("architecture", sort=False):
             best = best_values(runs, setting)
-            agreed.append(bool(best) and set(best.values()) == {value})
+            agreed.append(set(best.values()) == {value} if best else None)
             told = [_progress(runs.loc[runs[setting] == one]) for one in (value, usual)]
             measured.append(f"{display_name(str(name))} {told[0]}, otherwise {told[1]}")
         return Finding("; ".join(measured), verdict(agreed), len(pair))
@@ -200,8 +220,9 @@ def shown_speed(runs: pd.DataFrame) -> str:
 
 
 def median_steps(runs: pd.DataFrame) -> float:
-    """Return the median of steps to solved; of runs whose budget was spent first, what it exceeds."""
-    return median_time(runs, "solved", "steps").value
+    """Return the median of steps to solved; infinite where it was not seen."""
+    median = median_time(runs, "solved", "steps")
+    return math.inf if median.is_lower_bound else median.value
 
 
 def shown_steps(runs: pd.DataFrame) -> str:
@@ -210,13 +231,16 @@ def shown_steps(runs: pd.DataFrame) -> str:
 
 
 def spread_over_seeds(runs: pd.DataFrame) -> float:
-    """Return the standard deviation of success over seeds, the mean over cells."""
+    """Return the standard deviation of success over seeds, the mean over cells; infinite if all were lost."""
+    if is_lost(runs).all():
+        return math.inf
     return float(runs.groupby("cell").counted_success.std(ddof=1).mean())
 
 
 def shown_spread(runs: pd.DataFrame) -> str:
     """Return `spread_over_seeds` for people."""
-    return text.share(spread_over_seeds(runs))
+    spread = spread_over_seeds(runs)
+    return "all lost" if math.isinf(spread) else text.share(spread)
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:

@@ -99,7 +99,7 @@ class CellAxis:
             ]
             axes.set_xticks(places, names)
         else:
-            axes.set_xticks(places, list(self.centres), rotation=90)
+            axes.set_xticks(places, [name.replace(", ", "\n") for name in self.centres], rotation=90)
         axes.tick_params(axis="x", length=0)
         margin = 0.65 * len(self.offsets) * self.slot
         axes.set_xlim(places[0] - margin, places[-1] + margin)

@@ -196,7 +196,8 @@ def test_rollout(benchmark, collect):
     """32 episodes of horizon 20 with a GRU: open loop against stepping."""
     benchmark.group = "rollout, gru, cpu"
     training = training_on("cpu", "gru", 20)
-    envs = TaskVectorEnv(training.task, 32, autoreset_mode=training.envs.metadata["autoreset_mode"])
+    mode = training.envs.metadata["autoreset_mode"]
+    envs = TaskVectorEnv(training.task, 32, discrete=True, autoreset_mode=mode)
     noise = draw_noise(training.agent, envs, training.random.actions)
     rollout = benchmark.pedantic(
         collect, args=(training.agent, envs), kwargs={"seed": 0, "noise": noise}, rounds=5, warmup_rounds=1
