@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from architectures import ARCHITECTURES
-from membench.config import Settings, check_finite, explain
+from membench.config import Settings
 from membench.errors import InputError, unknown_name
+from membench.validation import check_finite, explain
 
 if TYPE_CHECKING:
     from membench.memory import Memory

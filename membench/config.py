@@ -5,7 +5,6 @@ record or the command line. Defaults are those of the suites; the deep dive's ow
 """
 
 import hashlib
-import math
 import re
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,7 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from membench.errors import InputError, unknown_name
+from membench.errors import InputError
+from membench.validation import check_finite, explain
 
 Settings: TypeAlias = dict[str, Any]
 """Nested fields of a `RunConfig`, some or all of them."""
@@ -265,58 +265,3 @@ def flatten(settings: Settings, prefix: str = "") -> Settings:
         name = f"{prefix}{key}"
         flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
-
-
-def check_finite(value: Any, path: str = "$") -> None:
-    """Raise a `msgspec.ValidationError` if a number in nested `value` is infinite or not a number."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise msgspec.ValidationError(f"Expected a finite number, got {value} - at `{path}`")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            check_finite(inner, f"{path}.{key}")
-    if isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            check_finite(inner, f"{path}[{index}]")
-
-
-def explain(error: msgspec.ValidationError, settings: Any, schema: Any) -> str:
-    """Return msgspec's complaint about `settings` as a sentence: which key, what it got, what is legal."""
-    match = re.fullmatch(r"(?P<complaint>.*?)(?: - at `(?P<path>[^`]*)`)?", str(error), re.DOTALL)
-    assert match is not None
-    complaint = match["complaint"]
-    keys, value, fields = _follow(match["path"] or "$", settings, schema)
-    path = ".".join(keys)
-    if unknown := re.search(r"unknown field `(.*)`", complaint):
-        return str(unknown_name(f"key in {path}" if path else "key", unknown[1], fields))
-    got = f" (got {value!r})" if value is not None and not isinstance(value, dict) else ""
-    return f"{path}: {complaint}{got}" if path else complaint
-
-
-def _follow(path: str, value: Any, schema: Any) -> tuple[list[str], Any, list[str]]:
-    """Follow msgspec's path to a fault: the keys on the way, the value there, and the fields legal there."""
-    info, keys = msgspec.inspect.type_info(schema), []
-    for key in re.findall(r"[^.\[\]]+|\.\.\.", path.removeprefix("$")):
-        if isinstance(info, msgspec.inspect.StructType):
-            info = next((field.type for field in info.fields if field.encode_name == key), None)
-        elif isinstance(info, msgspec.inspect.DictType | msgspec.inspect.ListType):
-            info = info.value_type if isinstance(info, msgspec.inspect.DictType) else info.item_type
-        if key == "..." and isinstance(value, dict):  # msgspec does not say which entry of a dict is wrong
-            key = next((name for name, entry in value.items() if not _is_valid(entry, info)), key)
-        keys.append(key)
-        value = value.get(key) if isinstance(value, dict) else _item(value, key)
-    fields = info.fields if isinstance(info, msgspec.inspect.StructType) else ()
-    return keys, value, [field.encode_name for field in fields]
-
-
-def _item(value: Any, key: str) -> Any:
-    return value[int(key)] if isinstance(value, list | tuple) and key.isdigit() else None
-
-
-def _is_valid(value: Any, info: msgspec.inspect.Type | None) -> bool:
-    if not isinstance(info, msgspec.inspect.StructType):
-        return False
-    try:
-        msgspec.convert(value, info.cls)
-    except msgspec.ValidationError:
-        return False
-    return True

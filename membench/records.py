@@ -1,4 +1,4 @@
-"""Records: one file per run on disk, and the tidy frame that tables and plots are made from.
+"""Records: what a run came to, one file per run on disk.
 
 Under a results folder, `runs/ID.json` is the record of a run and `runs/ID.pt` its final weights. `runs.jsonl`
 holds records too, one per line, to be kept or passed on; a file in `runs/` wins over a line of the same run.
@@ -10,24 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Literal
 
 import msgspec
 from msgspec import Struct
 
-from membench.config import RunConfig, flatten, to_settings
+from membench.config import RunConfig
 from membench.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCHEMA_VERSION = 2
 
 PACKED = "runs.jsonl"
 """Name of the file of a results folder that holds many records."""
-
-MATCHED_SIZES = ("memory.hidden_size", "memory.feedforward_size")
-"""Options that `membench.sizing` chooses to reach a number of parameters."""
 
 Status = Literal["solved", "unsolved", "diverged", "failed"]
 
@@ -265,78 +259,3 @@ def make_writable_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"--out {str(folder)!r}: cannot write there ({error.strerror})") from error
-
-
-TASK_COLUMNS = (
-    "num_items",
-    "num_cues",
-    "query_flag",
-    "observation_noise",
-    "reveal_cue",
-    "distractors",
-    "min_horizon",
-    "reward_delay",
-)
-"""Fields of the task, beside its name and horizon, that a frame has as columns."""
-
-NOT_A_SETTING = (
-    *("architecture", "matched_parameters", "objective", "total_timesteps", "ladder", "seed"),
-    *("device", "num_threads"),
-)
-"""Fields of a configuration that do not tell cells apart, or have a column of their own."""
-
-
-def told_settings(config: RunConfig) -> dict[str, str | float | int]:
-    """Return what a configuration says of the memory and how it was trained, flat: {"ppo.discount": 0.99}.
-
-    The task, the sizes that were chosen for a number of parameters, and `NOT_A_SETTING` are left out. What
-    is neither a number nor a text is given as text.
-    """
-    told = {
-        name: value if isinstance(value, str | float | int) else str(value)
-        for name, value in flatten(to_settings(config)).items()
-        if not name.startswith("task.") and name not in NOT_A_SETTING and value is not None
-    }
-    if config.matched_parameters is not None:
-        told = {name: value for name, value in told.items() if name not in MATCHED_SIZES}
-    stages = (f"{stage.horizon}:{stage.timesteps}" for stage in config.curriculum)
-    return told | {"curriculum": ",".join(stages)}
-
-
-def to_frame(records: list[RunRecord]) -> "pd.DataFrame":
-    """Return one row per run.
-
-    The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
-    `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
-    configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
-    each; `curve` and `rungs` as lists.
-    """
-    import pandas as pd  # training needs none
-
-    from membench.envs import make_task
-
-    plain = [
-        field
-        for field in RunRecord.__struct_fields__
-        if field not in ("config", "versions", "machine", "parameters", "curve", "rungs")
-    ]
-    rows: list[dict[str, Any]] = [
-        {name: getattr(record, name) for name in plain}
-        | {
-            "parameters": record.parameters.get("total"),
-            "device": record.config.device,
-            "objective": record.config.objective,
-            "ladder": record.config.ladder,
-            "num_answers": record.config.evaluation.num_final_episodes
-            * make_task(record.config.task).num_questions,
-            "first_horizon": record.config.task.horizon,
-            "settings": told_settings(record.config),
-            "parts": record.parameters,
-        }
-        | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
-        | {"curve": record.curve, "rungs": record.rungs}
-        for record in records
-    ]
-    configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon"]
-    configured += ["settings", "parts"]
-    return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])

@@ -28,18 +28,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from membench.catalogue import check_architecture_name
-from membench.config import (
-    PositiveInt,
-    RunConfig,
-    Settings,
-    build_config,
-    check_finite,
-    explain,
-    merge,
-    nest,
-)
+from membench.config import PositiveInt, RunConfig, Settings, build_config, merge, nest
 from membench.errors import InputError, unknown_name
 from membench.tuning import own_settings
+from membench.validation import check_finite, explain
 
 
 class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

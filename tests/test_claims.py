@@ -8,24 +8,24 @@ import pytest
 from test_report import make_record
 
 from membench.config import build_config, merge, nest
+from membench.frame import to_frame
 from membench.plan import Plan, read_plan, write_plan
-from membench.records import make_results_folder, pack_records, to_frame, write_record
+from membench.records import make_results_folder, pack_records, write_record
 from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
 from membench.report.frame import tidy
+from membench.report.impact import spread_over_seeds
 from membench.report.judging import (
     better,
     does_best,
     has_parameters,
     helps,
     horizons,
+    instability,
     larger,
-    median_speed,
-    median_steps,
     ordered,
-    shown_spread,
-    shown_steps,
     similar,
-    spread_over_seeds,
+    steps_to_solved,
+    training_speed,
 )
 from membench.suite import list_suites, load_suite
 
@@ -61,7 +61,7 @@ def speeds(architecture, *values):
     ],
 )
 def test_an_order_must_hold_in_every_memory(gru, lstm, expected):
-    falls = ordered(WIDTH, median_speed, rising=False, shown=lambda runs: f"{median_speed(runs):.0f}")
+    falls = ordered(WIDTH, training_speed, rising=False)
     found = judged(falls, speeds("gru", *gru) + speeds("lstm", *lstm))
     assert (found.verdict, found.runs) == (expected, 6)
     assert found.measured.startswith(
@@ -124,7 +124,7 @@ def test_a_little_more_success_without_a_solved_run_decides_nothing():
 
 def test_a_bound_is_later_than_what_was_seen_and_bounds_tell_nothing_of_one_another():
     rate = "ppo.learning_rate"
-    falls = ordered(rate, median_steps, rising=False, shown=shown_steps)
+    falls = ordered(rate, steps_to_solved, rising=False)
     late = [
         run_with(rate, 1e-4, status="unsolved", success=0.5, steps=10_000),
         run_with(rate, 1e-3, **solved_in(60_000)),
@@ -141,7 +141,7 @@ def test_a_value_whose_runs_were_all_lost_is_the_least_stable():
         for value in (1e-4, 1e-3, 1e-2)
         for seed in (0, 1)
     ]
-    found = judged(ordered(rate, spread_over_seeds, rising=True, shown=shown_spread), records)
+    found = judged(ordered(rate, instability, rising=True), records)
     assert found.verdict == "holds" and found.measured.endswith("0.00, 0.00, all lost")
 
 
@@ -158,7 +158,7 @@ def test_one_memory_is_better_than_another_by_runs_solved_then_steps():
     found = judged(better("gru", "lstm", horizons()), records)
     assert found.verdict == "depends"
     assert "20: 0/1 solved against 1/1 solved in 20,000 steps" in found.measured
-    assert "mean difference in success -0.25 (fewer than 5 seeds)" in found.measured
+    assert "mean difference in success -0.25, 95 % interval: fewer than 5 seeds" in found.measured
     assert judged(better("gru", "mamba", horizons()), records) is None
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from membench.config import RunConfig, TaskConfig, build_config, merge, nest
 from membench.errors import InputError
-from membench.records import CurvePoint, Rung, RunRecord, Status, to_frame
+from membench.frame import to_frame
+from membench.records import CurvePoint, Rung, RunRecord, Status
 from membench.report import ReportHeading, all_tables, headline_table, write_report
 from membench.report.capacity import capacity_figure
 from membench.report.figures import figures_for

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from test_report import MANY, capacity_record, climb, make_record
 
-from membench.records import RunRecord, to_frame
+from membench.frame import to_frame
+from membench.records import RunRecord
 from membench.report.answer import answer
 from membench.report.frame import tidy
 

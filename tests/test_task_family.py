@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from membench.config import TaskConfig
 from membench.envs import NO_QUESTION, TASKS, TaskEnv, TaskVectorEnv, make_task
 from membench.errors import InputError
-from membench.records import TASK_COLUMNS
+from membench.frame import TASK_COLUMNS
 
 CUES, RECALL, OVERWRITE, SELECTIVE = TASKS
 HORIZON = 6

@@ -10,7 +10,8 @@ import torch
 from architectures import ARCHITECTURES
 from membench import ppo
 from membench.config import build_config, merge
-from membench.records import MEASURED_ON_THE_MACHINE, to_frame
+from membench.frame import to_frame
+from membench.records import MEASURED_ON_THE_MACHINE
 from membench.rollout import collect, draw_noise
 from membench.train import load_agent, train
 from membench.training import SuccessWindow, Training

@@ -58,8 +58,9 @@ def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as
         pack: write all records into one file, too.
         as_json: print the report's files and the records as JSON instead.
     """
+    from membench.frame import to_frame
     from membench.plan import plan_of
-    from membench.records import pack_records, read_records, to_frame
+    from membench.records import pack_records, read_records
     from membench.report import ReportHeading, headline_caption, headline_table, write_report
 
     results = source.parent if source.is_file() else source

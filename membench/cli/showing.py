@@ -39,8 +39,9 @@ def report(results: Path, pack: bool, out: Path | None, as_json: bool) -> None:
 @json_option
 def claims(results: Path, out: Path | None, as_json: bool) -> None:
     """Judge the deep dive's claims by the runs in DIR: one results folder, or several, one per suite."""
+    from membench.frame import to_frame
     from membench.plan import records_by_suite
-    from membench.records import make_writable_folder, to_frame
+    from membench.records import make_writable_folder
     from membench.report.claims import claims_table
     from membench.report.files import write_table
     from membench.report.frame import tidy

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import msgspec
 
-from membench.config import TaskConfig, explain
+from membench.config import TaskConfig
 from membench.envs.associative_recall import AssociativeRecall
 from membench.envs.cue_memory import CueMemory
 from membench.envs.episodes import NO_QUESTION, Episodes, Task
@@ -18,6 +18,7 @@ from membench.envs.gym import TaskEnv, TaskVectorEnv
 from membench.envs.overwrite import Overwrite
 from membench.envs.selective_recall import SelectiveRecall
 from membench.errors import InputError, unknown_name
+from membench.validation import explain
 
 __all__ = ["NO_QUESTION", "TASKS", "Episodes", "Task", "TaskEnv", "TaskVectorEnv", "make_task"]
 

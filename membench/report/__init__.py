@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from membench.errors import InputError
-from membench.records import RunRecord, to_frame
+from membench.frame import to_frame
+from membench.records import RunRecord
 from membench.report import tables
 from membench.report.capacity import capacity_table
 from membench.report.comparisons import comparison_tables

@@ -15,15 +15,12 @@ from membench.report.judging import (
     has_parameters,
     helps,
     horizons,
+    instability,
     larger,
-    median_speed,
-    median_steps,
     ordered,
-    shown_speed,
-    shown_spread,
-    shown_steps,
     similar,
-    spread_over_seeds,
+    steps_to_solved,
+    training_speed,
     verdict,
 )
 from membench.report.tables import Table
@@ -86,12 +83,8 @@ def _many_cues(frame: pd.DataFrame) -> pd.Series:
     return (frame.num_cues == frame.num_cues.max()) & (frame.num_cues > frame.num_cues.min())
 
 
-WIDTH, LAYERS, SLOTS, RATE = (
-    "memory.hidden_size",
-    "memory.num_layers",
-    "memory.num_slots",
-    "ppo.learning_rate",
-)
+WIDTH, LAYERS, SLOTS = "memory.hidden_size", "memory.num_layers", "memory.num_slots"
+RATE = "ppo.learning_rate"
 STAGES = "5:20000,10:30000,20:50000"
 
 COMPONENTS, MECHANISMS = "Neural Network Components", "Memory Mechanisms"
@@ -139,13 +132,13 @@ CLAIMS = [
         "Wider is slower: 128 fast, 256 medium, 512 slow (training steps/s)",
         IMPACT,
         "hidden-size",
-        ordered(WIDTH, median_speed, rising=False, shown=shown_speed),
+        ordered(WIDTH, training_speed, rising=False),
     ),
     Claim(
         "More layers are less stable: 1 high, 2 medium, 3+ low (spread of success over seeds)",
         IMPACT,
         "layers",
-        ordered(LAYERS, spread_over_seeds, rising=True, shown=shown_spread),
+        ordered(LAYERS, instability, rising=True),
     ),
     Claim(
         "1 layer is best for simple tasks (horizon < 10)",
@@ -169,7 +162,7 @@ CLAIMS = [
         "More slots have more overhead: 32 low, 64 medium, 128 high (training steps/s)",
         IMPACT,
         "memory-slots",
-        ordered(SLOTS, median_speed, rising=False, shown=shown_speed),
+        ordered(SLOTS, training_speed, rising=False),
     ),
     Claim("32 slots are best for few cues", IMPACT, "memory-slots", does_best(SLOTS, 32, _few_cues)),
     Claim("128 slots are best for many cues", IMPACT, "memory-slots", does_best(SLOTS, 128, _many_cues)),
@@ -177,13 +170,13 @@ CLAIMS = [
         "A higher learning rate converges faster: 1e-4 slow, 1e-3 fast, 1e-2 very fast (steps to solved)",
         IMPACT,
         "learning-rate",
-        ordered(RATE, median_steps, rising=False, shown=shown_steps),
+        ordered(RATE, steps_to_solved, rising=False),
     ),
     Claim(
         "A higher learning rate is less stable: 1e-4 high, 1e-3 medium, 1e-2 low (spread over seeds)",
         IMPACT,
         "learning-rate",
-        ordered(RATE, spread_over_seeds, rising=True, shown=shown_spread),
+        ordered(RATE, instability, rising=True),
     ),
     Claim(
         "The curriculum 5, 10, 20 helps, on equal steps",

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from membench.records import RunRecord, told_settings
+from membench.frame import told_settings
+from membench.records import RunRecord
 from membench.report.answer import answer
 from membench.report.tables import Table
 

@@ -100,7 +100,7 @@ class Cell(NamedTuple):
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame of `records.to_frame` in a fixed order, with some columns more.
+    """Return the frame of `membench.frame.to_frame` in a fixed order, with some columns more.
 
     Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured; `bits`
     is what it recalled of `bits_shown`; `cell` names the run's cell; `cell_place` is that cell's place in the
@@ -138,7 +138,8 @@ def _varying_settings(frame: pd.DataFrame) -> dict[str, list]:
 
 def varying_settings(frame: pd.DataFrame) -> list[str]:
     """Return the settings that tell cells of a tidy frame apart."""
-    return [name for name in frame.columns if name == "curriculum" or "." in name]
+    stated = {name for settings in frame.settings for name in settings}
+    return [name for name in frame.columns if name in stated]
 
 
 def varying_columns(frame: pd.DataFrame) -> list[str]:

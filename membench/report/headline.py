@@ -34,7 +34,7 @@ def headline_table(frame: pd.DataFrame) -> pd.DataFrame:
     Of ladders, it is the frontier; of tasks that differ in what they show, the bits recalled.
 
     Args:
-        frame: of `records.to_frame`; may be empty.
+        frame: of `membench.frame.to_frame`; may be empty.
     """
     return headline(tidy(frame)).shown
 

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from membench.report import text
@@ -123,14 +122,28 @@ def rank(runs: pd.DataFrame) -> tuple[float, float]:
     return num_solved(runs) / len(runs), -math.inf if median.is_lower_bound else -median.value
 
 
+def spread_over_seeds(runs: pd.DataFrame) -> float:
+    """Return the standard deviation of success over seeds, the mean over cells.
+
+    Infinite if all runs were lost, which is no stability; NaN from one seed per cell.
+    """
+    if is_lost(runs).all():
+        return math.inf
+    return float(runs.groupby("cell").counted_success.std(ddof=1).mean())
+
+
+def shown_spread(spread: float) -> str:
+    """Return `spread_over_seeds` for people."""
+    return "all lost" if math.isinf(spread) else text.share(spread)
+
+
 def _measured(runs: pd.DataFrame) -> dict[str, Any]:
-    spreads = [here.counted_success.std(ddof=1) for _, here in runs.groupby("cell") if len(here) > 1]
     return {
         "runs": len(runs),
         "solved": num_solved(runs),
         "lost": int(is_lost(runs).sum()),
         "mean": runs.counted_success.mean(),
-        "spread_over_seeds": float(np.mean(spreads)) if spreads else np.nan,
+        "spread_over_seeds": spread_over_seeds(runs),
         "steps_per_second": runs.steps_per_second.median(),
         "parameters": runs.parameters.median(),
         "state_bytes": runs.state_bytes.median(),
@@ -153,7 +166,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         "Solved": f"{row['solved']}/{row['runs']}",
         "Lost": str(row["lost"]),
         "Mean success": text.share(row["mean"]),
-        "Spread over seeds": text.share(row["spread_over_seeds"]),
+        "Spread over seeds": shown_spread(row["spread_over_seeds"]),
         **steps,
         "Training steps/s": text.rounded(row["steps_per_second"]),
         "Parameters": text.count(row["parameters"]),

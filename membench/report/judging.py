@@ -8,15 +8,19 @@ nothing was solved, or all came to the same. Without runs to judge by there is n
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from statistics import fmean
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import is_lost, median_time, names_without, solved_of
-from membench.report.impact import SAID, best_values, rank
+from membench.report.frame import median_time, names_without, solved_of
+from membench.report.impact import SAID, best_values, rank, shown_spread, spread_over_seeds
 from membench.report.looks import display_name
+from membench.report.ranking import interval_or_why_not, paired_differences
+from membench.stats import Strata
 
 Verdict = Literal["holds", "does not hold", "depends", "undecided"]
 
@@ -27,6 +31,13 @@ class Finding(NamedTuple):
     measured: str
     verdict: Verdict
     runs: int
+
+
+class Measured(NamedTuple):
+    """A number, and how people read it."""
+
+    value: float
+    shown: str
 
 
 Judge = Callable[[pd.DataFrame], Finding | None]
@@ -56,14 +67,8 @@ def _rises(values: Sequence[float]) -> bool | None:
     return all(before <= after for before, after in pairwise(values))
 
 
-def ordered(
-    setting: str,
-    measure: Callable[[pd.DataFrame], float],
-    *,
-    rising: bool,
-    shown: Callable[[pd.DataFrame], str],
-) -> Judge:
-    """Judge whether a measure rises with a setting, or falls, in every memory: never back, and not level."""
+def ordered(setting: str, measure: Callable[[pd.DataFrame], Measured], *, rising: bool) -> Judge:
+    """Judge whether a measure rises with a setting, or falls, and never turns back, memory by memory."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
         if setting not in frame:
@@ -72,10 +77,10 @@ def ordered(
         agreed, measured = [], []
         for _, runs in frame.groupby(["architecture", "task_name"], sort=False):
             name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
-            by_level = [chosen for _, chosen in runs.groupby(setting)]
-            values = [measure(chosen) for chosen in by_level]
+            by_level = [measure(chosen) for _, chosen in runs.groupby(setting)]
+            values = [one.value for one in by_level]
             agreed.append(_rises(values if rising else values[::-1]))
-            measured.append(f"{display_name(str(name))}, {task}: {', '.join(map(shown, by_level))}")
+            measured.append(f"{display_name(str(name))}, {task}: {', '.join(one.shown for one in by_level)}")
         levels = ", ".join(f"{value:g}" for value in sorted(set(frame[setting].dropna())))
         return Finding(f"at {levels}: {'; '.join(measured)}", verdict(agreed), len(frame))
 
@@ -109,19 +114,18 @@ def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str]) -
     """Judge whether the median of a column is larger for one memory than for another, task by task."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        agreed, measured = [], []
-        for cell, runs in frame.groupby("cell", sort=False):
-            left, right = (
-                float(runs.loc[runs.architecture == name, column].median()) for name in (ours, theirs)
-            )
-            if math.isnan(left) or math.isnan(right):
-                continue
-            agreed.append(left > right)
-            measured.append(f"{cell}: {shown(left)} against {shown(right)}")
-        if not agreed:
+        left, right = _sides(frame.dropna(subset=column), ours, theirs)
+        if left.empty:
             return None
-        pair = frame.architecture.isin([ours, theirs])
-        return Finding("; ".join(measured), verdict(agreed), int(pair.sum()))
+        medians = zip(
+            *(side.groupby("cell", sort=False)[column].median().items() for side in (left, right)),
+            strict=True,
+        )
+        agreed, measured = [], []
+        for (cell, of_ours), (_, of_theirs) in medians:
+            agreed.append(of_ours > of_theirs)
+            measured.append(f"{cell}: {shown(of_ours)} against {shown(of_theirs)}")
+        return Finding("; ".join(measured), verdict(agreed), len(left) + len(right))
 
     return judge
 
@@ -130,19 +134,17 @@ def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
     """Judge whether one memory does better than another in the wanted tasks: see `impact.rank`."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        frame = frame.loc[wanted(frame)]
-        differences, num_runs = _paired_differences(frame, ours, theirs)
-        if not differences:
+        left, right = _sides(frame.loc[wanted(frame)], ours, theirs)
+        if left.empty:
             return None
         agreed, measured = [], []
-        for cell, runs in frame.groupby("cell", sort=False):
-            sides = [runs.loc[runs.architecture == name] for name in (ours, theirs)]
-            if any(side.empty for side in sides):
-                continue
-            ours_rank, theirs_rank = map(rank, sides)
-            agreed.append(None if ours_rank == theirs_rank else ours_rank > theirs_rank)
-            measured.append(f"{cell}: {_progress(sides[0])} against {_progress(sides[1])}")
-        return Finding("; ".join([*measured, _shown_difference(differences)]), verdict(agreed), num_runs)
+        for cell, runs in left.groupby("cell", sort=False):
+            others = right.loc[right.cell == cell]
+            agreed.append(None if rank(runs) == rank(others) else rank(runs) > rank(others))
+            measured.append(f"{cell}: {_progress(runs)} against {_progress(others)}")
+        if differences := paired_differences(left, right):
+            measured.append(_shown_difference(differences))
+        return Finding("; ".join(measured), verdict(agreed), len(left) + len(right))
 
     return judge
 
@@ -158,32 +160,28 @@ def similar(ours: str, theirs: str, margin: float = 0.05) -> Judge:
 
     def judge(frame: pd.DataFrame) -> Finding | None:
         is_learned = (frame.status == "solved").groupby(frame.cell).transform("any")
-        differences, num_runs = _paired_differences(frame.loc[is_learned], ours, theirs)
+        left, right = _sides(frame.loc[is_learned], ours, theirs)
+        differences = paired_differences(left, right)
         if not differences:
             return None
-        agreed = [abs(sum(cell) / len(cell)) <= margin for cell in differences]
-        return Finding(_shown_difference(differences), verdict(agreed), num_runs)
+        agreed = [abs(fmean(cell)) <= margin for cell in differences]
+        return Finding(_shown_difference(differences), verdict(agreed), len(left) + len(right))
 
     return judge
 
 
-def _paired_differences(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[list[list[float]], int]:
-    """Return the differences in success by cell and seed, and the number of runs they come from."""
-    pair = frame.loc[frame.architecture.isin([ours, theirs])]
-    success = pair.pivot_table(index=["cell", "seed"], columns="architecture", values="counted_success")
-    if {ours, theirs} - set(success.columns):
-        return [], 0
-    differences = (success[ours] - success[theirs]).dropna()
-    return [cell.tolist() for _, cell in differences.groupby("cell")], len(pair)
+def _sides(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the runs of two memories in the cells that both ran in."""
+    left, right = (frame.loc[frame.architecture == name] for name in (ours, theirs))
+    shared = set(left.cell) & set(right.cell)
+    return left.loc[left.cell.isin(shared)], right.loc[right.cell.isin(shared)]
 
 
-def _shown_difference(differences: list[list[float]]) -> str:
-    mean = sum(sum(cell) / len(cell) for cell in differences) / len(differences)
+def _shown_difference(differences: Strata) -> str:
+    mean = float(stats.mean_over_strata(*map(np.asarray, differences)))
     found = stats.stratified_interval(differences, stats.mean_over_strata)
-    interval = (
-        f", 95 % interval {text.interval(found)}" if found else f" ({stats.why_no_interval(differences)})"
-    )
-    return f"mean difference in success {text.signed(mean)}{interval}"
+    interval = interval_or_why_not(found, differences)
+    return f"mean difference in success {text.signed(mean)}, 95 % interval: {interval}"
 
 
 def helps(setting: str, value: str | float, usual: str | float) -> Judge:
@@ -209,38 +207,22 @@ def helps(setting: str, value: str | float, usual: str | float) -> Judge:
     return judge
 
 
-def median_speed(runs: pd.DataFrame) -> float:
+def training_speed(runs: pd.DataFrame) -> Measured:
     """Return the median of training steps per second."""
-    return float(runs.steps_per_second.median())
+    speed = float(runs.steps_per_second.median())
+    return Measured(speed, text.rounded(speed))
 
 
-def shown_speed(runs: pd.DataFrame) -> str:
-    """Return `median_speed` for people."""
-    return text.rounded(median_speed(runs))
-
-
-def median_steps(runs: pd.DataFrame) -> float:
+def steps_to_solved(runs: pd.DataFrame) -> Measured:
     """Return the median of steps to solved; infinite where it was not seen."""
     median = median_time(runs, "solved", "steps")
-    return math.inf if median.is_lower_bound else median.value
+    return Measured(math.inf if median.is_lower_bound else median.value, text.time(median))
 
 
-def shown_steps(runs: pd.DataFrame) -> str:
-    """Return `median_steps` for people, with > where it is only known to be larger."""
-    return text.time(median_time(runs, "solved", "steps"))
-
-
-def spread_over_seeds(runs: pd.DataFrame) -> float:
-    """Return the standard deviation of success over seeds, the mean over cells; infinite if all were lost."""
-    if is_lost(runs).all():
-        return math.inf
-    return float(runs.groupby("cell").counted_success.std(ddof=1).mean())
-
-
-def shown_spread(runs: pd.DataFrame) -> str:
-    """Return `spread_over_seeds` for people."""
+def instability(runs: pd.DataFrame) -> Measured:
+    """Return the spread of success over seeds."""
     spread = spread_over_seeds(runs)
-    return "all lost" if math.isinf(spread) else text.share(spread)
+    return Measured(spread, shown_spread(spread))
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:

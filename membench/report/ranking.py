@@ -26,7 +26,7 @@ def ranking_table(frame: pd.DataFrame) -> Table:
     for name, runs in frame.groupby("architecture", sort=False):
         success = strata(runs)
         found = stats.stratified_interval(success, stats.pooled_interquartile_mean)
-        intervals[name] = _or_why_not(found, success)
+        intervals[name] = interval_or_why_not(found, success)
         rows.append(
             {
                 "architecture": name,
@@ -117,7 +117,7 @@ def _improvement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[dict, str, s
     """Return a pair's numbers, and the intervals of the probability and of the difference for people."""
     shared = set(ours.cell) & set(theirs.cell)
     left, right = strata(ours.loc[ours.cell.isin(shared)]), strata(theirs.loc[theirs.cell.isin(shared)])
-    paired = _differences(ours, theirs)
+    paired = paired_differences(ours, theirs)
     probability = stats.improvement_interval(left, right)
     difference = stats.stratified_interval(paired, stats.mean_over_strata)
     row = {
@@ -133,7 +133,7 @@ def _improvement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[dict, str, s
     }
     if not shared:
         return row, "no cell in common", "no cell in common"
-    return row, _or_why_not(probability, [*left, *right]), _or_why_not(difference, paired)
+    return row, interval_or_why_not(probability, [*left, *right]), interval_or_why_not(difference, paired)
 
 
 def strata(runs: pd.DataFrame) -> Strata:
@@ -141,8 +141,11 @@ def strata(runs: pd.DataFrame) -> Strata:
     return [runs.counted_success[runs.cell == name].tolist() for name in cell_names(runs)]
 
 
-def _differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> Strata:
-    """Return, of each cell, the differences between runs of one seed; repeated seeds count by their mean."""
+def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> Strata:
+    """Return the differences between runs of one seed, cell by cell that both have.
+
+    Repeated seeds count by their mean.
+    """
     ours_by_seed, theirs_by_seed = (
         runs.groupby(["cell_place", "seed"]).counted_success.mean() for runs in (ours, theirs)
     )
@@ -155,5 +158,6 @@ def _fewest_to_most(values: Strata) -> str:
     return "–".join(map(str, dict.fromkeys([numbers[0], numbers[-1]]))) if numbers else "0"
 
 
-def _or_why_not(found: Interval | None, values: Strata) -> str:
+def interval_or_why_not(found: Interval | None, values: Strata) -> str:
+    """Return the interval of a statistic of strata, or why it has none, for people."""
     return text.interval(found) if found else stats.why_no_interval(values)
