@@ -87,12 +87,10 @@ def bench_config(config: RunConfig, horizon: int, steps_per_iteration: int) -> R
 
 def measure_all(configs: Iterable[RunConfig], *, num_rounds: int) -> Iterator[Cost]:
     """Measure one configuration after another, each in a fresh process."""
-    from membench.execute import process_pool
+    from membench.pool import call_in_process
 
-    with process_pool(1) as pool:
-        for config in configs:
-            found = pool.schedule(_work, args=(to_settings(config), num_rounds)).result()
-            yield msgspec.convert(found, Cost)
+    for config in configs:
+        yield msgspec.convert(call_in_process(_work, to_settings(config), num_rounds), Cost)
 
 
 def _work(settings: dict, num_rounds: int) -> dict:
@@ -105,8 +103,8 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
 
     from membench.allocator import keep_freed_memory
     from membench.describe import count_parameters, flops_per_step, seconds_per_acting_step
-    from membench.train import peak_memory_bytes
     from membench.training import Training
+    from membench.usage import peak_memory_bytes
 
     torch.set_num_threads(config.num_threads)
     keep_freed_memory()

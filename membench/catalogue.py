@@ -48,13 +48,16 @@ def load_architecture(name: str) -> "type[Memory]":
     from membench.memory import Memory
 
     check_architecture_name(name)
-    module_name, _, class_name = architecture_table().get(name, name).partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
+    table = architecture_table()
+    module_name, _, class_name = table.get(name, name).partition(":")
+    if name not in table and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # for code that was asked for by its place; nothing else is looked for here
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"architecture {name!r}: cannot import it ({error})") from error
+    except Exception as error:  # whatever the module does while it is imported
+        raise InputError(
+            f"architecture {name!r}: cannot import it ({type(error).__name__}: {error})"
+        ) from error
     if not (inspect.isclass(found) and issubclass(found, Memory)) or inspect.isabstract(found):
         raise InputError(f"architecture {name!r}: must be a class derived from membench.memory.Memory")
     return found
@@ -107,3 +110,7 @@ def build_memory(name: str, input_size: int, *, context_length: int, **options: 
         return load_architecture(name)(input_size=input_size, **options)
     except ValueError as error:
         raise InputError(f"memory of {name!r}: {error}") from error
+    except (ArithmeticError, MemoryError, RuntimeError) as error:  # sizes that no tensor can have
+        raise InputError(
+            f"memory of {name!r}: cannot be built with {options} ({type(error).__name__}: {error})"
+        ) from error

@@ -6,6 +6,7 @@ record or the command line. Defaults are those of the suites; the deep dive's ow
 
 import hashlib
 import re
+import sys
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -23,9 +24,18 @@ DEFAULTS_VERSION = 1
 
 PositiveInt = Annotated[int, Meta(ge=1, le=10**12)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**12)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
+LargestFloat = sys.float_info.max
+"""What bounds a number that is bounded by nothing else: msgspec takes infinity for a float."""
+
+FiniteFloat = Annotated[float, Meta(ge=-LargestFloat, le=LargestFloat)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=LargestFloat)]
+NonNegativeFloat = Annotated[float, Meta(ge=0, le=LargestFloat)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+MOST_PARTS = 10_000
+LARGEST_SIZE = 1_000_000
+"""Of a memory's options, `num_...` and others: what is beyond is a slip, and would be built for ever."""
 
 
 class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,8 +59,8 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Probability that a step of the delay shows a cue, or a key-value pair, that does not count."""
     reveal_cue: bool = False
     """Show the right answer at the query: privileged, the ceiling of whatever surrounds the memory."""
-    reward_correct: float = 1.0
-    reward_wrong: float = 0.0
+    reward_correct: FiniteFloat = 1.0
+    reward_wrong: FiniteFloat = 0.0
     reward_delay: NonNegativeInt = 0
     """Steps from an answer to its reward; the episode goes on until the last one has come."""
 
@@ -116,6 +126,20 @@ class ComputeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     state is its whole cache, so that for it segments cost more than they save."""
 
 
+class MAMLConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of the objective `maml`; see `membench.maml`."""
+
+    num_tasks: PositiveInt = 8
+    """Mappings per outer update."""
+    num_support_episodes: PositiveInt = 16
+    """Episodes that weights are adapted on."""
+    num_query_episodes: PositiveInt = 16
+    """Episodes that adapted weights are judged by."""
+    num_inner_steps: NonNegativeInt = 5
+    """Gradient steps that adapt; without any, nothing can be known of a mapping."""
+    inner_learning_rate: PositiveFloat = 0.5
+
+
 class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of a curriculum: train at `horizon` for `timesteps`."""
 
@@ -126,17 +150,19 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that determines a run's result on a given machine."""
 
-    architecture: str
+    architecture: Annotated[str, Meta(min_length=1, max_length=200)]
     """A built-in or plugin name, or `module:Class`."""
     memory: dict[str, Any] = {}
     """The architecture's options; those not named keep the class's defaults."""
     matched_parameters: PositiveInt | None = None
     """How many parameters the memory's sizes were chosen for; None if they were not chosen for that."""
     task: TaskConfig = TaskConfig()
-    objective: Literal["ppo", "supervised"] = "ppo"
-    """Learn from rewards, or be told the answers: cross-entropy at the questions, privileged."""
+    objective: Literal["ppo", "supervised", "maml"] = "ppo"
+    """Learn from rewards; be told the answers: cross-entropy at the questions, privileged; or, told them too,
+    learn to adapt to answers that go by names of their own in every task of a distribution."""
     agent: AgentConfig = AgentConfig()
     ppo: PPOConfig = PPOConfig()
+    maml: MAMLConfig = MAMLConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
     total_timesteps: PositiveInt = 150_000
@@ -147,10 +173,15 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ladder: bool = False
     """Begin at `task.horizon` and double it whenever it is solved, until the budget is spent."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)\Z")] = "cpu"
     num_threads: Annotated[int, Meta(ge=1, le=1024)] = 1
 
     def __post_init__(self) -> None:
+        check_finite(self.memory, "memory")
+        for option, value in self.memory.items():
+            most = MOST_PARTS if option.startswith("num_") else LARGEST_SIZE
+            if isinstance(value, int) and value > most:
+                raise ValueError(f"memory.{option} {value}: must be at most {most:,}")
         if self.ppo.num_minibatches > self.ppo.num_envs:
             raise ValueError(
                 f"ppo.num_minibatches {self.ppo.num_minibatches}: must be at most "
@@ -165,6 +196,8 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"matched_parameters {self.matched_parameters}: is noted beside the memory.hidden_size that "
                 "--match-parameters chooses; there is none"
             )
+        if self.objective == "maml" and (self.ladder or self.curriculum):
+            raise ValueError("objective 'maml': must not be set beside a ladder or a curriculum")
         if self.curriculum:
             self._check_curriculum()
         if self.ladder and self.task.horizon == 0:

@@ -1,7 +1,12 @@
 """What an agent is made of and what it costs, without training it."""
 
+import hashlib
+import inspect
 import platform
+import subprocess
 import time
+from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -12,7 +17,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import architectures
+from architectures import ARCHITECTURES
 from membench.agent import Agent, build_agent
+from membench.catalogue import load_architecture
 from membench.config import RunConfig
 from membench.envs import make_task
 from membench.memory import Memory, State
@@ -84,12 +92,55 @@ def describe_agent(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
+def versions(architecture: str | None = None) -> dict[str, str]:
+    """Return the versions of what a result depends on.
+
+    `code` is a digest of the modules that train, `commit` what is checked out where they lie in a repository
+    of their own, `memory` a digest of the file of `architecture`, if that is not a built-in one.
+    """
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("membench", "torch", "numpy", "gymnasium")},
+        "code": CODE_DIGEST,
+        **({"commit": commit} if (commit := _commit()) else {}),
+        **({"memory": memory} if (memory := _memory_digest(architecture)) else {}),
     }
+
+
+PACKAGE = Path(__file__).parent
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    content = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in sorted(paths))
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+CODE_DIGEST = _digest(
+    path
+    for folder in (PACKAGE, PACKAGE / "envs", Path(architectures.__file__).parent)
+    for path in folder.glob("*.py")
+)
+"""Of membench without its reports, laws and commands, and of the built-in memories, when this was imported:
+what is edited while a run goes on is not what it runs."""
+
+
+@cache
+def _commit() -> str | None:
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _memory_digest(architecture: str | None) -> str | None:
+    if architecture is None or architecture in ARCHITECTURES:
+        return None
+    file = inspect.getsourcefile(load_architecture(architecture))
+    return _digest([Path(file)]) if file else None
 
 
 def machine() -> dict[str, str | int]:

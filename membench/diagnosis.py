@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from membench.agent import Agent, build_agent
 from membench.config import PPOConfig, RunConfig
-from membench.envs import Task, TaskVectorEnv, make_task
+from membench.envs import OpenLoopTask, make_task
+from membench.envs.episodes import as_open_loop
 from membench.ppo import generalised_advantages, normalised
 from membench.rollout import collect_open_loop, draw_noise
-from membench.training import RandomStreams
+from membench.streams import RandomStreams
 
 NUM_EPISODES = 32
 
@@ -44,13 +45,17 @@ class Diagnosis:
 
 
 def diagnose(config: RunConfig) -> Diagnosis:
-    """Return the diagnosis of the agent that a run of `config` would begin with."""
-    task, random = make_task(config.task), RandomStreams(config.seed)
+    """Return the diagnosis of the agent that a run of `config` would begin with.
+
+    Raises:
+        InputError: for a task whose observations depend on actions: an untrained agent may never be asked.
+    """
+    task, random = as_open_loop(make_task(config.task), "a diagnosis"), RandomStreams(config.seed)
     torch.manual_seed(random.initialisation)
     return diagnose_agent(build_agent(config, task), task, config.ppo)
 
 
-def diagnose_agent(agent: Agent, task: Task, config: PPOConfig) -> Diagnosis:
+def diagnose_agent(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> Diagnosis:
     """Return the diagnosis of an agent, at any time of its training; the agent stays as it is."""
     episodes = task.draw(np.random.default_rng(0), NUM_EPISODES)
     observations = torch.from_numpy(episodes.observations).requires_grad_()
@@ -78,8 +83,8 @@ def _distance_between(latents: Tensor, answers: Tensor) -> Tensor:
     return torch.pdist(means).mean()
 
 
-def _question_share(agent: Agent, task: Task, config: PPOConfig) -> float:
-    envs = TaskVectorEnv(task, NUM_EPISODES, discrete=agent.head.discrete)
+def _question_share(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> float:
+    envs = task.vector_env(NUM_EPISODES, discrete=agent.head.discrete)
     noise = draw_noise(agent, envs, torch.Generator().manual_seed(0))
     rollout = collect_open_loop(agent, envs, seed=0, noise=noise)
     advantages = normalised(generalised_advantages(rollout, config.discount, config.gae_lambda), rollout.mask)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from membench.errors import one_line
 from membench.execute import Standing
 from membench.records import RunRecord
 
@@ -20,7 +21,7 @@ def describe_outcome(record: RunRecord) -> Text:
     """Return one line on how a run ended."""
     text = Text.assemble((record.status, STATUS_STYLES[record.status]), f" {record.config.label}: ")
     if record.status == "failed":
-        return text.append(record.error or "")
+        return text.append(one_line(record.error or ""))
     success = "success -" if record.success is None else f"success {record.success:.3f}"
     return text.append(f"{success} after {record.steps:,} steps, {record.seconds:.0f} s")
 
@@ -38,6 +39,7 @@ class SuiteDisplay:
         )
         self.task = self.bar.add_task("runs", total=num_planned, completed=num_present, note="")
         self.num_present, self.num_shown = num_present, 0
+        self.is_waiting = False
         self.live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "SuiteDisplay":
@@ -55,6 +57,9 @@ class SuiteDisplay:
         for record in standing.finished[self.num_shown :]:
             self.console.print(describe_outcome(record), highlight=False)
         self.num_shown = len(standing.finished)
+        if standing.elsewhere and not standing.running and not self.is_waiting:
+            self.console.print(f"waiting for another process at work on {len(standing.elsewhere)} runs")
+        self.is_waiting = bool(standing.elsewhere) and not standing.running
         if self.console.is_terminal:
             self.bar.update(self.task, completed=self.num_present + self.num_shown, note=self._note(standing))
             self.live.update(Group(self.bar, self._running(standing)))
@@ -75,7 +80,7 @@ class SuiteDisplay:
         for config in standing.running:
             note = standing.progress_of(config)
             table.add_row(
-                Text(config.label),
+                Text(one_line(config.label)),
                 f"{note['steps']:,} / {note['total_timesteps']:,}" if note else "starting",
                 *(
                     f"{note[key]:.2f}" if note.get(key) is not None else ""

@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake, and the sentence that says what would have been right."""
+"""The one exception for a user's mistake, and how a sentence about it is put."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -14,3 +14,8 @@ def unknown_name(what: str, name: str, legal: Iterable[str]) -> InputError:
     nearest = get_close_matches(name, legal, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return InputError(f"{what} {name!r}: unknown{hint} (legal: {', '.join(legal)})")
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks, control characters and the like: safe for a terminal, too."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

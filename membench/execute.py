@@ -1,31 +1,45 @@
-"""Many runs: a pool of processes on this machine, one run and one process at a time per job.
-
-Every run gets a process of its own, forked from a server that has loaded PyTorch already: a crash costs that
-run alone, and peak memory is that run's alone.
-"""
+"""Many runs: those that a results folder lacks, side by side, through whatever befalls the processes."""
 
 import json
-import multiprocessing
 import os
-import time
-import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import msgspec
-from pebble import ProcessPool
+import torch
 
-from membench.config import RunConfig, to_settings
+from membench import logs
+from membench.agent import build_agent
+from membench.care import DEFAULT_CARE, Care
+from membench.checkpoints import checkpoint_path
+from membench.config import RunConfig
+from membench.envs import make_task
 from membench.errors import InputError
-from membench.records import RunRecord, make_results_folder, weights_path, write_record
+from membench.pool import Worker, noticing_stops, process_context, wait
+from membench.records import (
+    RunRecord,
+    Stamp,
+    make_results_folder,
+    read_record,
+    record_path,
+    stamp_of,
+    write_record,
+)
+from membench.status import seconds_left
+from membench.train import failed_record
+from membench.worker import Assignment, progress_path
 
 PROGRESS_SECONDS = 0.5
-"""Time between two notes of a run on where it stands."""
+"""Time between two looks at what is running."""
+
+FRUITLESS_ATTEMPTS = 2
+"""So many processes in a row lost without a new checkpoint: the run itself is what ends them."""
+
+NUM_LAST_LINES = 5
+"""Lines of its log that the record of a run quotes whose processes were lost."""
 
 
 def available_cores() -> int:
@@ -39,11 +53,6 @@ def check_runnable(configs: list[RunConfig]) -> None:
     Raises:
         InputError: for the first that cannot.
     """
-    import torch
-
-    from membench.agent import build_agent
-    from membench.envs import make_task
-
     distinct = {
         msgspec.json.encode(
             (config.architecture, config.memory, config.task, config.agent), order="sorted"
@@ -69,58 +78,32 @@ class Standing:
     planned: list[RunConfig]
     num_jobs: int
     running: list[RunConfig] = field(default_factory=list)
+    elsewhere: list[RunConfig] = field(default_factory=list)
+    """Runs that another process is at work on."""
     finished: list[RunRecord] = field(default_factory=list)
+    """Without their learning curves, which are on disk."""
 
     def progress_of(self, config: RunConfig) -> dict[str, Any]:
         """Return the latest note of a running run, the fields of `train.Progress`; empty before its first."""
         try:
-            return json.loads(_progress_path(self.results, config.run_id).read_text())
+            return json.loads(progress_path(self.results, config.run_id).read_text())
         except (OSError, ValueError):  # not there yet, or read while it was written
             return {}
 
     def seconds_left(self) -> float | None:
         """Estimate the time to the end from what finished runs took per step of their budgets."""
-        if not self.finished:
-            return None
-        costs: dict[str, list[float]] = {}
-        for record in self.finished:
-            cost = record.seconds / record.config.total_timesteps
-            costs.setdefault(record.architecture, []).append(cost)
-            costs.setdefault("any", []).append(cost)
         finished = {record.run_id for record in self.finished}
-        left = 0.0
-        for config in self.planned:
-            if config.run_id not in finished:
-                share = self.progress_of(config).get("steps", 0) / config.total_timesteps
-                cost = mean(costs.get(config.architecture, costs["any"]))
-                left += cost * config.total_timesteps * max(0.0, 1 - share)
-        return left / self.num_jobs
+        to_do = [config for config in self.planned if config.run_id not in finished]
+        steps = {config.run_id: self.progress_of(config).get("steps", 0) for config in self.running}
+        return seconds_left(to_do, self.finished, steps, num_jobs=self.num_jobs)
 
 
-def _progress_path(results: Path, run_id: str) -> Path:
-    return results / "progress" / f"{run_id}.json"
+class Stopped(Exception):  # noqa: N818
+    """The program was asked to end by a signal; what was under way is saved."""
 
-
-def run_here(
-    config: RunConfig, results: Path, *, on_progress: Callable[..., None], started: float | None = None
-) -> RunRecord:
-    """Train one agent in this process and write its weights and its record.
-
-    An error that is not the user's ends as a record with status `failed`.
-    """
-    from membench.train import failed_record, train
-
-    try:
-        weights = weights_path(results, config.run_id)
-        record = train(config, weights=weights, started=started, on_progress=on_progress)
-    except InputError:
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        cause = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        record = failed_record(config, cause)
-    write_record(results, record)
-    return record
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 def run_all(
@@ -129,85 +112,162 @@ def run_all(
     *,
     num_jobs: int,
     on_change: Callable[[Standing], None],
+    care: Care = DEFAULT_CARE,
 ) -> list[RunRecord]:
     """Carry out runs side by side, each written to disk as soon as it ends.
 
+    A run whose process is lost goes on from its checkpoint in another one. A run that another program is at
+    work on is left to it, and taken over should that end without a record.
+
     Args:
-        configs: the runs.
+        configs: the runs; what records they have is to be done again.
         results: the results folder.
         num_jobs: processes at a time.
         on_change: called about twice a second and whenever a run ends.
+        care: how they are looked after.
 
     Returns:
-        The records, in the order in which they ended.
+        The records, in the order in which they ended, without their learning curves.
+
+    Raises:
+        InputError: for a run that cannot be carried out here.
+        OSError: if nothing more can be written.
+        Stopped: after Ctrl-C or SIGTERM, once every run under way has a checkpoint.
+        KeyboardInterrupt: after a second one; what was under way has the checkpoint that it had.
     """
     make_results_folder(results)
-    standing = Standing(results, configs, num_jobs)
-    with process_pool(num_jobs) as pool:
-        pending = {
-            pool.schedule(_work, args=(to_settings(config), str(results))): config for config in configs
+    pool = _Pool(Standing(results, configs, num_jobs), care)
+    with noticing_stops() as stop:
+        try:
+            while pool.is_busy and not (stop.number and not pool.workers):
+                if stop.number is None:
+                    pool.fill()
+                else:
+                    pool.empty()
+                pool.attend()
+                on_change(pool.standing)
+        finally:
+            for worker in pool.workers:
+                worker.kill()
+    if stop.number is not None:
+        raise Stopped(stop.number)
+    return pool.standing.finished
+
+
+def forget_checkpoints(configs: list[RunConfig], results: Path) -> None:
+    """Remove the checkpoints of runs that are to be done from the beginning, but for those at work."""
+    for config in configs:
+        with logs.claim(results, config.run_id) as claimed:
+            if claimed:
+                checkpoint_path(results, config.run_id).unlink(missing_ok=True)
+
+
+class _Pool:
+    """The runs of one command: which wait, which are at work, and what became of the others."""
+
+    def __init__(self, standing: Standing, care: Care):
+        self.standing, self.care, self.results = standing, care, standing.results
+        self.waiting = list(standing.planned)
+        self.workers: list[Worker] = []
+        self.records_before = {
+            config.run_id: stamp_of(record_path(self.results, config.run_id)) for config in standing.planned
         }
-        while pending:
-            done, _ = wait(pending, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
-                config = pending.pop(future)  # pyright: ignore[reportArgumentType]
-                standing.finished.append(_outcome(future, config, results))
-            standing.running = [config for future, config in pending.items() if future.running()]
-            on_change(standing)
-    return standing.finished
+        self.checkpoints: dict[str, Stamp | None] = {}
+        """Of every run at work, as it was when its process started."""
+        self.fruitless: Counter[str] = Counter()
+        """How many processes of a run were lost in a row without a new checkpoint."""
+        self.context = process_context()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run waits or is at work."""
+        return bool(self.waiting or self.workers)
 
-@contextmanager
-def process_pool(num_jobs: int) -> Iterator[ProcessPool]:
-    """Keep a pool of `num_jobs` processes in which every task gets a fresh one, with PyTorch loaded.
+    def fill(self) -> None:
+        """Start waiting runs as far as there is room, but for those that another program is at work on."""
+        elsewhere = []
+        for config in list(self.waiting):
+            if len(self.workers) >= self.standing.num_jobs:
+                break
+            if self._is_done(config):
+                self.waiting.remove(config)
+                self._finish(config)
+            elif logs.is_claimed(self.results, config.run_id):
+                elsewhere.append(config)
+            else:
+                self.waiting.remove(config)
+                self._start(config)
+        self.standing.elsewhere = elsewhere
 
-    Whatever goes wrong within ends the processes too.
-    """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    context.set_forkserver_preload(["membench.train"])
-    pool = ProcessPool(max_workers=num_jobs, max_tasks=1, context=context)
-    try:
-        yield pool
-        pool.close()
-    except BaseException:
-        pool.stop()
-        raise
-    finally:
-        pool.join()
+    def _is_done(self, config: RunConfig) -> bool:
+        record = record_path(self.results, config.run_id)
+        return stamp_of(record) != self.records_before[config.run_id]
 
+    def _start(self, config: RunConfig) -> None:
+        assignment = Assignment(
+            config=config,
+            results=str(self.results),
+            record_before=self.records_before[config.run_id],
+            checkpoint_seconds=self.care.checkpoint_seconds,
+        )
+        self.checkpoints[config.run_id] = stamp_of(checkpoint_path(self.results, config.run_id))
+        self.workers.append(Worker(self.context, assignment))
 
-def _outcome(future: Future, config: RunConfig, results: Path) -> RunRecord:
-    """Return the record of a run that ended; one whose process died gets a record that says so."""
-    from membench.train import failed_record
+    def empty(self) -> None:
+        """Have every process write a checkpoint and end."""
+        for worker in self.workers:
+            worker.ask_to_leave()
 
-    try:
-        return msgspec.convert(future.result(), RunRecord)
-    except InputError:
-        raise
-    except Exception as error:  # pebble's ProcessExpired and whatever came through the pipe
-        record = failed_record(config, f"its process ended: {error}")
-        write_record(results, record)
-        return record
+    def attend(self) -> None:
+        """Wait a little, and see to the processes that have ended or stalled."""
+        for worker in wait(self.workers, PROGRESS_SECONDS):
+            self.workers.remove(worker)
+            self._settle(worker)
+            worker.close()
+        for worker in self.workers:
+            worker.note(self.standing.progress_of(worker.config).get("steps", 0))
+            worker.end_if_stalled(self.care.stall_seconds)
+        self.standing.running = [worker.config for worker in self.workers]
 
+    def _settle(self, worker: Worker) -> None:
+        config, ending = worker.config, worker.ending()
+        match ending.kind if ending else "lost":
+            case "done" if self._is_done(config):
+                self._finish(config)
+            case "busy" | "interrupted":
+                self.waiting.append(config)
+            case "mistake":
+                raise InputError(ending.text if ending else "")
+            case "no room":
+                raise OSError(0, ending.text if ending else "", str(self.results))
+            case _:
+                self._retry_or_fail(config, worker.cause_of_loss())
 
-def _work(settings: dict, results: str) -> dict:
-    """Run in a worker: train, note progress, and return the record as plain data."""
-    from membench.train import Progress, process_started
+    def _finish(self, config: RunConfig) -> None:
+        record = read_record(record_path(self.results, config.run_id))
+        self.standing.finished.append(msgspec.structs.replace(record, curve=[]))
 
-    config = msgspec.convert(settings, RunConfig)
-    path = _progress_path(Path(results), config.run_id)
-    path.parent.mkdir(exist_ok=True)
-    last = 0.0
+    def _retry_or_fail(self, config: RunConfig, cause: str) -> None:
+        """Put a run whose process was lost first in line, or give it up as failed."""
+        logs.append(self.results, config.run_id, f"its process ended: {cause}")
+        checkpoint = stamp_of(checkpoint_path(self.results, config.run_id))
+        is_fruitless = checkpoint == self.checkpoints[config.run_id]
+        self.fruitless[config.run_id] = self.fruitless[config.run_id] + 1 if is_fruitless else 0
+        if self.fruitless[config.run_id] < FRUITLESS_ATTEMPTS:
+            self.waiting.insert(0, config)
+            return
+        with logs.claim(self.results, config.run_id) as claimed:
+            if not claimed or self._is_done(config):  # another program was quicker
+                self.waiting.append(config)
+                return
+            write_record(self.results, self._failed_record(config, cause))
+        self._finish(config)
 
-    def note(progress: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= PROGRESS_SECONDS:
-            last = time.monotonic()
-            path.write_text(json.dumps(progress._asdict()))
-
-    try:
-        record = run_here(config, Path(results), on_progress=note, started=process_started())
-    finally:
-        path.unlink(missing_ok=True)
-    return msgspec.to_builtins(record)
+    def _failed_record(self, config: RunConfig, cause: str) -> RunRecord:
+        said = " | ".join(logs.last_lines(self.results, config.run_id, NUM_LAST_LINES))
+        where = logs.log_path(self.results, config.run_id).relative_to(self.results)
+        return failed_record(
+            config,
+            f"its process ended: {cause}, {FRUITLESS_ATTEMPTS} times in a row without a new checkpoint; "
+            f"the end of {where}: {said}",
+        )

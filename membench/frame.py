@@ -6,6 +6,7 @@ import pandas as pd
 
 from membench.config import RunConfig, flatten, to_settings
 from membench.envs import make_task
+from membench.provenance import code_origins, machine_origins, numbered
 from membench.records import RunRecord
 
 MATCHED_SIZES = ("memory.hidden_size", "memory.feedforward_size")
@@ -53,8 +54,11 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
     The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
     `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
     configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
-    each; `curve` and `rungs` as lists.
+    each; `curve` and `rungs` as lists; `code` and `machine`, where the run comes from, by the numbers of
+    `provenance.numbered`.
     """
+    origins = {"code": code_origins(records), "machine": machine_origins(records)}
+    numbers = {name: numbered(found, records) for name, found in origins.items()}
     plain = [
         field
         for field in RunRecord.__struct_fields__
@@ -75,8 +79,9 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
         }
         | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
         | {"curve": record.curve, "rungs": record.rungs}
-        for record in records
+        | {name: numbers[name][found[place]] for name, found in origins.items()}
+        for place, record in enumerate(records)
     ]
     configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon"]
     configured += ["settings", "parts"]
-    return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs"])
+    return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs", *origins])

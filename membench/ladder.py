@@ -1,6 +1,7 @@
 """The horizon ladder: double the horizon whenever it is solved, until the budget is spent."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from torch import Tensor
@@ -82,6 +83,16 @@ class LadderTraining(Training):
     def _stand_on(self, horizon: int) -> None:
         self.task = make_task(msgspec.structs.replace(self.config.task, horizon=horizon))
         self.agent.make_room_for(self.task)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of a run, and the weights that solved the longest rung."""
+        return super().state_dict() | {"weights_at_frontier": self._weights_at_frontier}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken, on the rung that was tried then."""
+        super().load_state_dict(state)
+        self._stand_on(self.horizon)
+        self._weights_at_frontier = state["weights_at_frontier"]
 
     def finish(self) -> Examination:
         """Go back to the longest rung that was solved, with the weights that solved it, and examine it anew.

@@ -4,6 +4,7 @@ It is what lets `membench report` say what is missing, and what keeps runs of ot
 same folder out of its tables.
 """
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import Struct
 from membench.config import RunConfig, Settings
 from membench.errors import InputError
 from membench.records import RunRecord, atomic_writer, read_records
+from membench.untrusted import decode, new_place, read_file
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,12 +80,25 @@ def read_plan(results: Path) -> Plan | None:
         InputError: for a file that is not a plan.
     """
     path = results / "plan.json"
+    return decode(read_file(path), Plan, str(path), "a plan of membench") if os.path.lexists(path) else None
+
+
+def plan_or_none(results: Path) -> tuple[Plan | None, list[str]]:
+    """Return the plan of a results folder, and a sentence about one that is there and cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a plan of membench ({error})") from error
+        return read_plan(results), []
+    except InputError as error:
+        return None, [str(error)]
+
+
+def set_aside_plan(results: Path) -> list[str]:
+    """Move a plan that cannot be read to the results folder's `set-aside/`, and say so in a sentence."""
+    _, complaints = plan_or_none(results)
+    if not complaints:
+        return []
+    place = new_place(results, "plan.json")
+    (results / "plan.json").rename(place)
+    return [f"set aside: {complaints[0]}; it lies in {place} now"]
 
 
 def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str]]:
@@ -102,7 +117,8 @@ def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str
     for results in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         records, complaints = read_records(results)
         left_out += complaints
-        plan = read_plan(results) if records else None
+        plan, of_the_plan = plan_or_none(results) if records else (None, [])
+        left_out += of_the_plan
         if plan is None or plan.departs_from_its_suite:
             left_out += [f"{results}: left out, for its runs are not those of a suite as it stands"] * bool(
                 records
@@ -119,16 +135,17 @@ def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str
     return found, left_out
 
 
-def plan_of(results: Path, records: list[RunRecord]) -> Plan:
-    """Return the plan of a results folder; where there is none, one of the runs that are there.
+def plan_of(results: Path, records: list[RunRecord]) -> tuple[Plan, list[str]]:
+    """Return the plan of a results folder; where there is none to be read, one of the runs that are there.
 
-    Raises:
-        InputError: for a file that is not a plan.
+    Returns:
+        The plan, and a sentence about one that is there and cannot be read.
     """
-    return read_plan(results) or Plan(
+    plan, complaints = plan_or_none(results)
+    return plan or Plan(
         suite=results.name,
         profile="single runs",
         question="What came of the runs in this folder?",
         command=f"membench train --out {results.name}",
         configs=[record.config for record in records],
-    )
+    ), complaints

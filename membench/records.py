@@ -2,26 +2,35 @@
 
 Under a results folder, `runs/ID.json` is the record of a run and `runs/ID.pt` its final weights. `runs.jsonl`
 holds records too, one per line, to be kept or passed on; a file in `runs/` wins over a line of the same run.
+
+A results folder may come from anyone. Whatever is read is checked as if a stranger had made it: types,
+ranges, and that a record agrees with the configuration in it. What fails is named, never dropped in silence,
+and moved to `set-aside/` by the commands that write records; nothing is ever deleted.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from membench.config import RunConfig
+from membench.config import Fraction, NonNegativeFloat, NonNegativeInt, RunConfig
+from membench.envs import make_task
 from membench.errors import InputError
+from membench.untrusted import decode, new_place, read_file, refuse_links
+from membench.validation import shown
 
 SCHEMA_VERSION = 2
 
 PACKED = "runs.jsonl"
 """Name of the file of a results folder that holds many records."""
+
+RunId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}\Z")]
+"""A plain file name, for that is what it becomes."""
 
 Status = Literal["solved", "unsolved", "diverged", "failed"]
 
@@ -29,84 +38,88 @@ Status = Literal["solved", "unsolved", "diverged", "failed"]
 class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One evaluation on the learning curve; the last five come from the update before it."""
 
-    steps: int
+    steps: NonNegativeInt
     """Training steps so far."""
     seconds: float
-    horizon: int
+    horizon: NonNegativeInt
     """The horizon trained at."""
-    success: float
+    success: Fraction
     """Greedy policy, fresh episodes."""
-    train_success: float | None
+    train_success: Fraction | None
     """Sampled policy, latest training episodes."""
-    learning_rate: float
+    learning_rate: NonNegativeFloat
     entropy: float
     kl: float
-    clip_fraction: float
-    grad_norm: float
-    explained_variance: float
+    clip_fraction: NonNegativeFloat
+    grad_norm: NonNegativeFloat
+    explained_variance: float | None
+    """None where it overflows."""
 
 
 class Rung(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A horizon that a ladder run solved."""
 
-    horizon: int
-    steps: int
+    horizon: NonNegativeInt
+    steps: NonNegativeInt
     """Training steps so far, when it was solved."""
     seconds: float
 
 
 class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a run came to. Times are in seconds from the start of the process that trained."""
+    """What a run came to. Times are in seconds from the start of the process that trained.
 
-    run_id: str
+    They are not held to be positive: a clock that was set back during a run is no reason to lose it.
+    """
+
+    run_id: RunId
     architecture: str
     task: str
-    horizon: int
+    horizon: NonNegativeInt
     """The task's; of a ladder, the last that was tried."""
-    seed: int
+    seed: NonNegativeInt
     status: Status
     """`solved`: two evaluations in a row reached `evaluation.solved_at`. `diverged`: a loss or gradient was
     no longer finite. `failed`: an error ended the run."""
     error: str | None = None
     """What ended a diverged or failed run."""
-    recall_gap: int
+    recall_gap: NonNegativeInt
     """Steps between seeing a cue and having to answer it, in the task that `success` was measured on."""
-    chance: float
+    chance: Fraction
     """Expected success without a memory."""
-    success: float | None = None
+    success: Fraction | None = None
     """Share of right answers of the greedy policy over fresh episodes drawn after training."""
-    sampled_success: float | None = None
+    sampled_success: Fraction | None = None
     """The same of the sampled policy, over as many fresh episodes."""
-    train_success: float | None = None
+    train_success: Fraction | None = None
     """Share of right answers of the sampled policy over the last 320 training episodes; of a ladder, what
     `sampled_success` is."""
-    frontier: int | None = None
+    frontier: NonNegativeInt | None = None
     """The longest horizon that a ladder solved; `success` is measured there, with the weights of then."""
     rungs: list[Rung] = []
     """The horizons that a ladder solved, one after another."""
-    steps: int = 0
+    steps: NonNegativeInt = 0
     """Environment steps trained for."""
-    evaluation_steps: int = 0
+    evaluation_steps: NonNegativeInt = 0
     """Environment steps of evaluations, not charged to `steps`."""
-    steps_to_solved: int | None = None
+    steps_to_solved: NonNegativeInt | None = None
     seconds_to_solved: float | None = None
-    steps_to_sampled_95: int | None = None
+    steps_to_sampled_95: NonNegativeInt | None = None
     """Steps when first 95 % of the sampled answers of the last 320 training episodes were right."""
     seconds_to_sampled_95: float | None = None
     seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    cpu_seconds: NonNegativeFloat = 0.0
     """Processor time of the process that trained."""
-    steps_per_second: float | None = None
+    steps_per_second: NonNegativeFloat | None = None
     """Training steps per second of training, evaluations left out."""
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: NonNegativeInt | None = None
     """Largest resident set of the process, or largest allocation on the GPU."""
-    parameters: dict[str, int] = {}
+    parameters: dict[str, NonNegativeInt] = {}
     """Trainable parameters per part, and their `total`."""
-    state_bytes: int | None = None
+    state_bytes: NonNegativeInt | None = None
     """Size of the state that one environment carries."""
     kernels: list[str] = []
     """What the memory was computed with: `pytorch`, or another library where it may choose one."""
-    flops_per_step: float | None = None
+    flops_per_step: NonNegativeFloat | None = None
     """Floating-point operations of the memory's matrix products per step, forward, over a whole episode; of a
     ladder, at its first rung."""
     curve: list[CurvePoint] = []
@@ -143,6 +156,19 @@ def record_path(results: Path, run_id: str) -> Path:
 def weights_path(results: Path, run_id: str) -> Path:
     """Return where the final weights of `run_id` lie."""
     return runs_folder(results) / f"{run_id}.pt"
+
+
+Stamp: TypeAlias = tuple[int, int]
+"""What tells a file from the one that was at its place before: its inode and its time of change."""
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the stamp of a file, None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 @contextmanager
@@ -194,47 +220,153 @@ def read_record(path: Path) -> RunRecord:
     """Read and validate a record.
 
     Raises:
-        InputError: naming the file, if it cannot be read or is not a record.
+        InputError: naming the file and what is wrong, if it cannot be read or is not a record.
     """
-    try:
-        return _decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read it ({error.strerror})") from error
+    return _decode(read_file(path), str(path))
+
+
+class Fault(NamedTuple):
+    """A file, or a line of one, that does not count as a record."""
+
+    path: Path
+    line: int | None
+    """From 1 on; None for a whole file."""
+    complaint: str
+    """What is wrong, in one sentence that names the place."""
 
 
 def read_records(source: Path) -> tuple[list[RunRecord], list[str]]:
     """Read every record of a results folder, or of one file like its `runs.jsonl`.
 
     Returns:
-        The records in a fixed order, and one sentence per file or line that is damaged or foreign.
+        The records in a fixed order, one per configuration, and one sentence per file or line that is
+        damaged, foreign, or a second record of the same run.
     """
-    packed = source if source.is_file() else source / PACKED
-    contents = [(f"{packed}, line {number}", line) for number, line in enumerate(_lines(packed), start=1)]
-    readers = [partial(_decode, content, where) for where, content in contents]
-    readers += [partial(read_record, path) for path in runs_folder(source).glob("*.json")]
-    records, complaints = {}, []
-    for read in readers:
+    records, faults = examine_records(source)
+    return records, sorted(fault.complaint for fault in faults)
+
+
+def examine_records(source: Path) -> tuple[list[RunRecord], list[Fault]]:
+    """Return what `read_records` does, with the places of what does not count."""
+    packed = source.resolve() if source.is_file() else source / PACKED
+    faults: list[Fault] = []
+    records = _records_of_lines(packed, faults)
+    records |= _records_of_files(sorted(runs_folder(source).glob("*.json"), key=str), faults)
+    return sorted(records.values(), key=lambda record: record.run_id), faults
+
+
+def _key(record: RunRecord) -> bytes:
+    """Return what records of one run have in common; quicker than the name of its configuration."""
+    return msgspec.json.encode(record.config, order="sorted")
+
+
+def _records_of_lines(packed: Path, faults: list[Fault]) -> dict[bytes, RunRecord]:
+    found: dict[bytes, RunRecord] = {}
+    for number, line in enumerate(_lines(packed), start=1):
+        where = f"{packed}, line {number}"
         try:
-            record = read()
+            record = _decode(line, where)
         except InputError as error:
-            complaints.append(str(error))
-        else:
-            records[record.run_id] = record
-    return [records[run_id] for run_id in sorted(records)], sorted(complaints)
+            faults.append(Fault(packed, number, str(error)))
+            continue
+        if found.setdefault(_key(record), record) != record:
+            faults.append(
+                Fault(packed, number, f"{where}: another record of a run that an earlier line holds")
+            )
+    return found
+
+
+def _records_of_files(paths: list[Path], faults: list[Fault]) -> dict[bytes, RunRecord]:
+    found: dict[bytes, RunRecord] = {}
+    places: dict[bytes, Path] = {}
+    for path in paths:
+        try:
+            record = read_record(path)
+        except InputError as error:
+            faults.append(Fault(path, None, str(error)))
+            continue
+        key = _key(record)
+        if (other := places.get(key)) is not None:  # the file that the configuration names wins
+            wins, loses = (path, other) if path.stem == record.config.run_id else (other, path)
+            faults.append(Fault(loses, None, f"{loses}: another record of the run that {wins} holds"))
+            if wins is other:
+                continue
+        found[key], places[key] = record, path
+    return found
 
 
 def _lines(path: Path) -> list[bytes]:
-    try:
-        return path.read_bytes().splitlines() if path.exists() else []
-    except OSError as error:
-        raise InputError(f"{path}: cannot read it ({error.strerror})") from error
+    return read_file(path).splitlines() if path.exists() else []
+
+
+def set_aside_faults(results: Path) -> list[str]:
+    """Move what does not count as a record out of a results folder's records, into its `set-aside/`.
+
+    Returns:
+        One sentence for each: what is wrong with it, and where it lies now.
+    """
+    by_file: dict[Path, list[Fault]] = {}
+    for fault in examine_records(results)[1]:
+        by_file.setdefault(fault.path, []).append(fault)
+    said = []
+    for path, faults in by_file.items():
+        place = new_place(results, path.name)
+        if faults[0].line is None:
+            path.rename(place)
+        else:
+            _move_lines(path, {fault.line for fault in faults}, place)
+        said += [f"set aside: {fault.complaint}; it lies in {place} now" for fault in faults]
+    return sorted(said)
+
+
+def _move_lines(path: Path, numbers: set[int | None], place: Path) -> None:
+    """Move the lines of these numbers, from 1 on, into the file `place`; no moment is without them."""
+    lines = list(enumerate(_lines(path), start=1))
+    for target, wanted in ((place, True), (path, False)):
+        with atomic_writer(target) as file:
+            file.writelines(line + b"\n" for number, line in lines if (number in numbers) == wanted)
 
 
 def _decode(content: bytes, where: str) -> RunRecord:
     try:
-        return msgspec.json.decode(content, type=RunRecord)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise InputError(f"{where}: not a record of membench ({error})") from error
+        record = decode(content, RunRecord, where, "a record of membench")
+    except InputError as error:
+        raise InputError(f"{error}{_written_by_another_version(content)}") from None
+    _check_agreement(record, where)
+    return record
+
+
+def _written_by_another_version(content: bytes) -> str:
+    """Return a remark on a record of another schema version; empty if it is of ours, or no record at all."""
+
+    class Versions(Struct):
+        schema_version: int = SCHEMA_VERSION
+
+    try:
+        written = msgspec.json.decode(content, type=Versions).schema_version
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return "" if written == SCHEMA_VERSION else f"; its schema_version is {written}, ours {SCHEMA_VERSION}"
+
+
+def _check_agreement(record: RunRecord, where: str) -> None:
+    """Raise an `InputError` if a record contradicts the configuration in it, or that is of no task."""
+    config = record.config
+    pairs = {
+        "architecture": (record.architecture, config.architecture),
+        "task": (record.task, config.task.name),
+        "seed": (record.seed, config.seed),
+        "horizon": (record.horizon, record.horizon if config.ladder else config.task.horizon),
+    }
+    for key, (stated, configured) in pairs.items():
+        if stated != configured:
+            raise InputError(
+                f"{where}: {key} {shown(stated)}: must be that of its config, {shown(configured)}"
+            )
+    try:
+        make_task(config.task)
+    except InputError as error:
+        raise InputError(f"{where}: config: {error}") from None
 
 
 def make_results_folder(results: Path) -> None:
@@ -245,6 +377,7 @@ def make_results_folder(results: Path) -> None:
     """
     make_writable_folder(results)
     runs_folder(results).mkdir(exist_ok=True)
+    refuse_links(results)
 
 
 def make_writable_folder(folder: Path) -> None:

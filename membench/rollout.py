@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from membench.agent import Agent
-from membench.envs import NO_QUESTION, TaskVectorEnv
+from membench.envs import NO_QUESTION, OpenLoopVectorEnv
 from membench.errors import InputError
 
 STEPS_PER_FORWARD = 2**18
@@ -90,13 +90,13 @@ def max_episode_steps(envs: VectorEnv) -> int:
 
 def collect(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor) -> Rollout:
     """Collect one episode per environment, open loop if the environment offers it, stepping otherwise."""
-    if isinstance(envs, TaskVectorEnv):
+    if isinstance(envs, OpenLoopVectorEnv):
         return collect_open_loop(agent, envs, seed=seed, noise=noise)
     return collect_stepping(agent, envs, seed=seed, noise=noise)
 
 
 @torch.no_grad()
-def collect_open_loop(agent: Agent, envs: TaskVectorEnv, *, seed: int, noise: Tensor) -> Rollout:
+def collect_open_loop(agent: Agent, envs: OpenLoopVectorEnv, *, seed: int, noise: Tensor) -> Rollout:
     """Draw whole episodes, run the memory over them once, then act and score every step at once."""
     episodes = envs.draw_episodes(seed)
     length = int(episodes.lengths.max())

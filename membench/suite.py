@@ -15,9 +15,13 @@
 A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: the class's own
 settings, what `membench tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML
 file with a description, `settings` and `memory`; as it states sizes, parameters are not matched under it.
+
+A suite file may come from anyone: architectures that are not installed, `module:Class`, are code to import,
+and are taken from the command line (`--architectures`) alone.
 """
 
 import itertools
+import math
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -27,11 +31,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from membench.catalogue import check_architecture_name
+from membench.catalogue import architecture_table, check_architecture_name
 from membench.config import PositiveInt, RunConfig, Settings, build_config, merge, nest
 from membench.errors import InputError, unknown_name
 from membench.tuning import own_settings
 from membench.validation import check_finite, explain
+
+MOST_RUNS = 100_000
+"""Of a profile; beyond it is a slip, such as a budget in the place of seeds."""
 
 
 class Layer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,11 +153,14 @@ def plan_runs(
     if profile_name not in suite.profiles:
         raise unknown_name("--profile", profile_name, suite.profiles)
     profile = suite.profiles[profile_name]
+    if architectures is None:
+        _refuse_code(suite.architectures, source)
     architectures = architectures or suite.architectures
     for architecture in architectures:
         check_architecture_name(architecture)
     if num_parameters is None and preset is None and "hidden_size" not in (overrides or {}).get("memory", {}):
         num_parameters = profile.match_parameters or suite.match_parameters
+    _check_number_of_runs(profile, len(architectures), num_seeds or profile.seeds, source)
     configs = []
     for number, cell in enumerate(profile.all_cells()):
         where = f"{source}, profile {profile_name!r}, cell {number}"
@@ -173,6 +183,28 @@ def plan_runs(
             is_sized = "hidden_size" in cell_settings.get("memory", {})
             configs.append(config if is_sized else _matched(config, num_parameters))
     return list({config.run_id: config for config in configs}.values())  # overrides can make cells the same
+
+
+def _check_number_of_runs(profile: Profile, num_architectures: int, num_seeds: int, source: str) -> None:
+    points = math.prod(len(values) for values in profile.grid.values())
+    if (num_runs := len(profile.cells) * points * num_architectures * num_seeds) > MOST_RUNS:
+        raise InputError(
+            f"{source}: cells x grid x architectures x seeds is {num_runs:,}: more than {MOST_RUNS:,}"
+        )
+
+
+def _refuse_code(architectures: list[str], source: str) -> None:
+    """See that a suite file, which may be a stranger's, does not choose what code is imported.
+
+    Raises:
+        InputError: for a memory that is written as `module:Class` and not by a name that is installed.
+    """
+    for name in architectures:
+        if ":" in name and name not in architecture_table():
+            raise InputError(
+                f"{source}: architecture {name!r}: importing it runs its code, which a suite file must not "
+                f"decide; if you trust it, say so: --architectures {','.join(architectures)}"
+            )
 
 
 def _chosen_architectures(cell: dict[str, Any], suite: Suite, where: str) -> list[str] | None:
@@ -205,7 +237,10 @@ def _read(path: Path | Traversable, schema: type[FileContent]) -> FileContent:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot read it ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # TOML's own errors, text that is not UTF-8, endless numbers
         raise InputError(f"{path}: not valid TOML ({error})") from error
     try:
         check_finite(content)

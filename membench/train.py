@@ -1,24 +1,24 @@
 """One run: `train(RunConfig) -> RunRecord`. Composition only; the parts live in their own modules."""
 
-import resource
-import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from membench import describe, records
 from membench.agent import Agent, build_agent
 from membench.allocator import keep_freed_memory
+from membench.checkpoints import Checkpoint
 from membench.config import RunConfig
 from membench.envs import Task, make_task
 from membench.errors import InputError
 from membench.ladder import LadderTraining
+from membench.maml import MetaTraining
 from membench.ppo import DivergenceError
 from membench.records import RunRecord, Status
 from membench.training import Progress, Training
@@ -30,6 +30,7 @@ def train(
     weights: Path | None = None,
     started: float | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    checkpoint: Checkpoint | None = None,
 ) -> RunRecord:
     """Train one agent and return what came of it.
 
@@ -39,19 +40,29 @@ def train(
         weights: where to save the final weights (a state dict, for `load_agent`).
         started: the `time.time()` that seconds count from; None means now.
         on_progress: called after every update.
+        checkpoint: what to resume from, if it is there, and to write as the run goes; removing it is left to
+            whoever keeps the record. A resumed run gives the same record as one without a break.
 
     Raises:
         InputError: for a configuration that cannot be carried out here.
+        Interrupted: if the checkpoint was asked to end the run.
     """
     started = time.time() if started is None else started
     if config.device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"device {config.device!r}: no CUDA device here (legal: cpu)")
     torch.set_num_threads(config.num_threads)
     keep_freed_memory()
-    training = (LadderTraining if config.ladder else Training)(config, started)
+    begin = partial(_kind_of_training(config), config, started)
+    training = begin() if checkpoint is None else checkpoint.resume(begin)
+
+    def after_update(progress: Progress) -> None:
+        on_progress(progress)
+        if checkpoint is not None:
+            checkpoint.keep(training)
+
     status, error = "unsolved", None
     try:
-        training.run(on_progress)
+        training.run(after_update)
     except DivergenceError as divergence:
         status, error = "diverged", f"after {training.steps} steps: {divergence}"
     if status == "unsolved" and training.solved.steps is not None:
@@ -61,6 +72,12 @@ def train(
         with records.atomic_writer(weights) as file:
             torch.save({name: tensor.cpu() for name, tensor in training.agent.state_dict().items()}, file)
     return record
+
+
+def _kind_of_training(config: RunConfig) -> type[Training]:
+    if config.objective == "maml":
+        return MetaTraining
+    return LadderTraining if config.ladder else Training
 
 
 def load_agent(config: RunConfig, weights: Path) -> Agent:
@@ -77,11 +94,6 @@ def load_agent(config: RunConfig, weights: Path) -> Agent:
 def failed_record(config: RunConfig, error: str) -> RunRecord:
     """Return the record of a run that an error ended."""
     return RunRecord(**_identity(config, make_task(config.task)), status="failed", error=error)
-
-
-def process_started() -> float:
-    """Return the `time.time()` at which this process started."""
-    return psutil.Process().create_time()
 
 
 def _record(training: Training, status: Status, error: str | None) -> RunRecord:
@@ -105,9 +117,9 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
         steps_to_sampled_95=training.sampled_95.steps,
         seconds_to_sampled_95=training.sampled_95.seconds,
         seconds=training.seconds,
-        cpu_seconds=time.process_time(),
+        cpu_seconds=training.usage.cpu_seconds,
         steps_per_second=training.steps / training.training_seconds if training.steps else None,
-        peak_memory_bytes=peak_memory_bytes(config.device),
+        peak_memory_bytes=training.usage.peak_memory_bytes,
         parameters=describe.count_parameters(agent),
         state_bytes=describe.state_bytes(agent.memory),
         kernels=sorted(agent.memory.kernels),
@@ -129,15 +141,7 @@ def _identity(config: RunConfig, task: Task) -> dict[str, Any]:
         "recall_gap": task.recall_gap,
         "chance": task.chance,
         "config": config,
-        "versions": describe.versions(),
+        "versions": describe.versions(config.architecture),
         "machine": describe.machine(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def peak_memory_bytes(device: str) -> int:
-    """Return the most memory that this process has held so far: resident, or allocated on a CUDA device."""
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

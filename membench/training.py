@@ -1,15 +1,16 @@
 """A run under way: the agent, its optimiser, its random streams, and what was measured so far."""
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from torch import Tensor
 
 from membench import ppo, schedules, supervised
 from membench.agent import Agent, build_agent
@@ -18,11 +19,15 @@ from membench.envs import Task, TaskVectorEnv, make_task
 from membench.ppo import UpdateStatistics
 from membench.records import CurvePoint, Rung
 from membench.rollout import Rollout, collect, draw_noise
+from membench.streams import RandomStreams
+from membench.usage import Usage
 
 TRAINING_WINDOW = 320
 """Training episodes that `train_success` and `steps_to_sampled_95` look back on."""
 
 EVALUATIONS_IN_A_ROW = 2
+
+log = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
@@ -47,47 +52,20 @@ class Examination(NamedTuple):
     """Sampled policy, the latest training episodes."""
 
 
-class RandomStreams:
-    """Independent random streams of one run; what one of them draws never depends on another."""
-
-    def __init__(self, seed: int):
-        names = (
-            "initialisation",
-            "rollouts",
-            "actions",
-            "minibatches",
-            "evaluations",
-            "final",
-            "final actions",
-        )
-        children = dict(zip(names, np.random.SeedSequence(seed).spawn(len(names)), strict=True))
-        self.initialisation = int(children["initialisation"].generate_state(1)[0])
-        self.rollouts, self.evaluations, self.final = (
-            _seeds(children[name]) for name in ("rollouts", "evaluations", "final")
-        )
-        self.actions, self.minibatches, self.final_actions = (
-            torch.Generator().manual_seed(int(children[name].generate_state(1)[0]))
-            for name in ("actions", "minibatches", "final actions")
-        )
-
-
-def _seeds(sequence: np.random.SeedSequence) -> Iterator[int]:
-    random = np.random.default_rng(sequence)
-    while True:
-        yield int(random.integers(2**31))
-
-
 class SuccessWindow:
     """Share of right answers over the latest training episodes."""
 
-    def __init__(self) -> None:
-        self._episodes: deque[tuple[int, int]] = deque(maxlen=TRAINING_WINDOW)
+    def __init__(self, episodes: Iterable[tuple[int, int]] = ()) -> None:
+        self._episodes: deque[tuple[int, int]] = deque(episodes, maxlen=TRAINING_WINDOW)
 
-    def add(self, rollout: Rollout) -> None:
-        """Take in the episodes of a rollout."""
-        self._episodes.extend(
-            zip(rollout.correct.sum(1).tolist(), rollout.asked.sum(1).tolist(), strict=True)
-        )
+    @property
+    def episodes(self) -> list[tuple[int, int]]:
+        """Right answers and questions of every episode that it holds."""
+        return list(self._episodes)
+
+    def add(self, correct: Tensor, asked: Tensor) -> None:
+        """Take in episodes [b t]: where each was right, and where it was asked."""
+        self._episodes.extend(zip(correct.sum(1).tolist(), asked.sum(1).tolist(), strict=True))
 
     @property
     def success(self) -> float | None:
@@ -118,7 +96,7 @@ class Training:
     """A run under way: the agent, its optimiser, its random streams, and what was measured so far."""
 
     def __init__(self, config: RunConfig, started: float):
-        self.config, self.started = config, started
+        self.config, self.usage = config, Usage(config.device, started)
         self.task = make_task(config.task)
         self.random = RandomStreams(config.seed)
         torch.manual_seed(self.random.initialisation)
@@ -143,8 +121,8 @@ class Training:
         """Share of right answers in the latest rollout."""
 
     def _envs(self, task: Task, num_envs: int) -> TaskVectorEnv:
-        return TaskVectorEnv(
-            task, num_envs, discrete=self.agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED
+        return task.vector_env(
+            num_envs, discrete=self.agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED
         )
 
     def train_at(self, horizon: int) -> None:
@@ -165,8 +143,8 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run started."""
-        return time.time() - self.started
+        """Seconds that the run has taken so far."""
+        return self.usage.seconds
 
     @property
     def is_finished(self) -> bool:
@@ -185,7 +163,7 @@ class Training:
         return just_evaluated and self.is_solved and self.window.is_good
 
     def iterate(self) -> UpdateStatistics:
-        """Collect one rollout and learn from it."""
+        """Collect training episodes and learn from them, by the schedules."""
         before, config = time.perf_counter(), self.config.ppo
         if self.config.curriculum:
             self.train_at(schedules.stage_horizon(self.config.curriculum, self.steps))
@@ -194,16 +172,25 @@ class Training:
             group["lr"] = schedules.learning_rate(
                 config.learning_rate_schedule, config.learning_rate, progress
             )
+        statistics = self._practise(progress)
+        self.training_seconds += time.perf_counter() - before
+        return statistics
+
+    def _practise(self, progress: float) -> UpdateStatistics:
+        """Collect one rollout and learn from it, `progress` into the budget."""
         noise = draw_noise(self.agent, self.envs, self.random.actions)
         rollout = collect(self.agent, self.envs, seed=next(self.random.rollouts), noise=noise)
-        self.rollout_success = rollout.success
         statistics = self._learn(rollout, progress)
-        self.steps += rollout.num_steps
-        self.training_seconds += time.perf_counter() - before
-        self.window.add(rollout)
+        self._note(rollout.correct, rollout.asked, rollout.num_steps)
+        return statistics
+
+    def _note(self, correct: Tensor, asked: Tensor, num_steps: int) -> None:
+        """Take in what came of training episodes [b t] of so many steps."""
+        self.rollout_success = float(correct.sum() / asked.sum())
+        self.steps += num_steps
+        self.window.add(correct, asked)
         if self.window.is_good:
             self.sampled_95.reach(self.steps, self.seconds)
-        return statistics
 
     def _learn(self, rollout: Rollout, progress: float) -> UpdateStatistics:
         config = self.config.ppo
@@ -246,6 +233,7 @@ class Training:
                 explained_variance=statistics.explained_variance,
             )
         )
+        log.info("%s steps: success %.3f at horizon %d", f"{self.steps:,}", success, self.curve[-1].horizon)
         if self.is_solved:
             self.solved.reach(self.steps, self.seconds)
 
@@ -259,15 +247,16 @@ class Training:
 
     def run(self, on_progress: Callable[[Progress], None]) -> None:
         """Train until finished, evaluating whenever another interval of training steps has passed."""
-        next_evaluation = self.config.evaluation.interval
         while not self.is_finished:
             statistics = self.iterate()
-            if self.steps >= next_evaluation or self.steps >= self.config.total_timesteps:
+            if self.steps >= self._next_evaluation or self.steps >= self.config.total_timesteps:
                 self.evaluate(statistics)
-                next_evaluation = (
-                    self.steps // self.config.evaluation.interval + 1
-                ) * self.config.evaluation.interval
             on_progress(self.progress)
+
+    @property
+    def _next_evaluation(self) -> int:
+        interval, latest = self.config.evaluation.interval, self.curve[-1].steps if self.curve else 0
+        return (latest // interval + 1) * interval
 
     @property
     def progress(self) -> Progress:
@@ -283,3 +272,38 @@ class Training:
             sampled_success=self.examine(num_episodes, random.final, random.final_actions),
             train_success=self.window.success,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs to go on from between two updates, bit for bit.
+
+        Tensors, numbers and text alone. No environment outlives an update: each rollout and each evaluation
+        draws its episodes from a seed of its own. Schedules and curricula follow from the steps.
+        """
+        return {
+            "agent": self.agent.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.state_dict(),
+            "usage": self.usage.state_dict(),
+            "horizon": self.envs.task.config.horizon,
+            "training_seconds": self.training_seconds,
+            "steps": self.steps,
+            "evaluation_steps": self.evaluation_steps,
+            "window": self.window.episodes,
+            "solved": asdict(self.solved),
+            "sampled_95": asdict(self.sampled_95),
+            "curve": msgspec.to_builtins(self.curve),
+            "rungs": msgspec.to_builtins(self.rungs),
+            "rollout_success": self.rollout_success,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken, from a run of the same configuration."""
+        for name in ("agent", "optimizer", "random", "usage"):
+            getattr(self, name).load_state_dict(state[name])
+        self.train_at(state["horizon"])
+        for name in ("training_seconds", "steps", "evaluation_steps", "rollout_success"):
+            setattr(self, name, state[name])
+        self.window = SuccessWindow(state["window"])
+        self.solved, self.sampled_95 = Milestone(**state["solved"]), Milestone(**state["sampled_95"])
+        self.curve = msgspec.convert(state["curve"], list[CurvePoint])
+        self.rungs = msgspec.convert(state["rungs"], list[Rung])

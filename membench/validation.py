@@ -2,36 +2,58 @@
 
 import math
 import re
+import textwrap
 from typing import Any
 
 import msgspec
 
 from membench.errors import unknown_name
 
+DEEPEST = 16
+"""Levels of dicts and lists that settings may have."""
 
-def check_finite(value: Any, path: str = "$") -> None:
-    """Raise a `msgspec.ValidationError` if a number in nested `value` is infinite or not a number."""
+LONGEST_SHOWN = 80
+"""Characters of a value that an error message shows."""
+
+
+LONGEST_COMPLAINT = 200
+"""Characters of what msgspec says, which repeats long values."""
+
+
+def check_finite(value: Any, path: str = "$", levels: int = DEEPEST) -> None:
+    """Raise a `msgspec.ValidationError` if a number in nested `value` is infinite or not a number.
+
+    And if `value` is nested more deeply than settings ever are, so that nothing that walks through it fails.
+    """
+    if levels < 0:
+        raise msgspec.ValidationError(f"Expected at most {DEEPEST} levels, got more - at `{path}`")
     if isinstance(value, float) and not math.isfinite(value):
         raise msgspec.ValidationError(f"Expected a finite number, got {value} - at `{path}`")
     if isinstance(value, dict):
         for key, inner in value.items():
-            check_finite(inner, f"{path}.{key}")
+            check_finite(inner, f"{path}.{key}", levels - 1)
     if isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            check_finite(inner, f"{path}[{index}]")
+            check_finite(inner, f"{path}[{index}]", levels - 1)
 
 
 def explain(error: msgspec.ValidationError, settings: Any, schema: Any) -> str:
     """Return msgspec's complaint about `settings` as a sentence: which key, what it got, what is legal."""
     match = re.fullmatch(r"(?P<complaint>.*?)(?: - at `(?P<path>[^`]*)`)?", str(error), re.DOTALL)
     assert match is not None
-    complaint = match["complaint"]
+    complaint = textwrap.shorten(match["complaint"], LONGEST_COMPLAINT, placeholder="…")
     keys, value, fields = _follow(match["path"] or "$", settings, schema)
     path = ".".join(keys)
     if unknown := re.search(r"unknown field `(.*)`", complaint):
         return str(unknown_name(f"key in {path}" if path else "key", unknown[1], fields))
-    got = f" (got {value!r})" if value is not None and not isinstance(value, dict) else ""
+    got = f" (got {shown(value)})" if value is not None and not isinstance(value, dict) else ""
     return f"{path}: {complaint}{got}" if path else complaint
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error message shows it, shortened where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def _follow(path: str, value: Any, schema: Any) -> tuple[list[str], Any, list[str]]:

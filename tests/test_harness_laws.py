@@ -14,7 +14,7 @@ from membench.agent import Agent
 from membench.catalogue import architecture_table, build_memory
 from membench.check import TEST_SIZES, small_options
 from membench.config import PPOConfig, TaskConfig
-from membench.envs import TaskVectorEnv, make_task
+from membench.envs import make_task
 from membench.errors import InputError
 from membench.heads import CategoricalHead, GaussianHead
 from membench.rollout import Rollout, collect_open_loop, collect_stepping, draw_noise
@@ -38,7 +38,7 @@ def make_agent(architecture="gru", num_inputs=4, num_actions=4, gaussian=False, 
 
 def task_envs(agent, num_envs=6, **options):
     task = make_task(TaskConfig(**{"horizon": 5, **options}))
-    return TaskVectorEnv(task, num_envs, discrete=agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED)
+    return task.vector_env(num_envs, discrete=agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def rollout_of(agent, collect=collect_open_loop, envs=None, seed=0):
@@ -208,7 +208,7 @@ def test_bootstrap_is_the_value_of_the_state_after_the_last_step():
 
 def test_an_environment_that_hides_last_observations_is_refused():
     agent = make_agent()
-    envs = TaskVectorEnv(make_task(TaskConfig()), 2, discrete=True)
+    envs = make_task(TaskConfig()).vector_env(2, discrete=True)
     with pytest.raises(InputError, match="NEXT_STEP or DISABLED"):
         rollout_of(agent, collect_stepping, envs)
 

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from membench.errors import InputError
-from membench.execute import check_runnable, run_here
+from membench.execute import check_runnable
 from membench.plan import Plan, write_plan
 from membench.records import make_results_folder
 from membench.suite import list_presets, list_suites, load_preset, load_suite, plan_runs
 from membench.tuning import own_settings
+from membench.worker import run_here
 
 SUITE = """
 question = "Does it work?"
@@ -224,7 +225,7 @@ def test_every_suite_runs_to_its_tables_figures_and_page(name, membench, tmp_pat
     configs = [shortened(config) for config in planned]
     make_results_folder(tmp_path)
     for config in configs:
-        assert run_here(config, tmp_path, on_progress=lambda progress: None).status != "failed"
+        assert run_here(config, tmp_path).status != "failed"
     plan = Plan(suite=name, profile="quick", question=suite.question, command="membench", configs=configs)
     write_plan(tmp_path, plan)
     assert membench("report", tmp_path)[0] == 0

@@ -8,11 +8,11 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from membench.config import TaskConfig
-from membench.envs import NO_QUESTION, TASKS, TaskEnv, TaskVectorEnv, make_task
+from membench.envs import NO_QUESTION, TASKS, TaskEnv, make_task
 from membench.errors import InputError
 from membench.frame import TASK_COLUMNS
 
-CUES, RECALL, OVERWRITE, SELECTIVE = TASKS
+CUES, RECALL, OVERWRITE, SELECTIVE, _ = TASKS
 HORIZON = 6
 
 VARIANTS = {
@@ -46,7 +46,7 @@ def variant_task(options, **more):
 
 
 def vector_env(task, num_envs, autoreset_mode=AutoresetMode.DISABLED):
-    return TaskVectorEnv(task, num_envs, discrete=True, autoreset_mode=autoreset_mode)
+    return task.vector_env(num_envs, discrete=True, autoreset_mode=autoreset_mode)
 
 
 def answer_from_memory(task, seen):
@@ -140,7 +140,7 @@ def test_gymnasium_accepts_the_environment(options):
 def test_observations_lie_in_their_space_and_padding_is_blank(options):
     task = variant_task(options)
     episodes = task.draw(np.random.default_rng(1), 200)
-    space = TaskVectorEnv(task, 1).single_observation_space
+    space = task.vector_env(1).single_observation_space
     assert all(space.contains(observation) for observation in episodes.observations.reshape(-1, *space.shape))
     outside = np.arange(task.max_episode_steps) >= episodes.lengths[:, None]
     assert not episodes.observations[outside].any()

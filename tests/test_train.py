@@ -147,19 +147,14 @@ def test_parameters_add_up():
 
 
 def test_the_success_window_looks_back_on_320_episodes():
-    class Episodes:
-        asked = torch.ones(200, 1)
-
-        def __init__(self, right):
-            self.correct = torch.full((200, 1), right)
-
+    right, wrong, asked = torch.ones(200, 1), torch.zeros(200, 1), torch.ones(200, 1)
     window = SuccessWindow()
-    window.add(Episodes(1.0))
+    window.add(right, asked)
     assert not window.is_good and window.success == 1.0
-    window.add(Episodes(0.0))
+    window.add(wrong, asked)
     assert not window.is_good and window.success == 120 / 320
-    window.add(Episodes(1.0))
-    window.add(Episodes(1.0))
+    window.add(right, asked)
+    window.add(right, asked)
     assert window.is_good and window.success == 1.0
 
 

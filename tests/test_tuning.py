@@ -8,7 +8,7 @@ import pytest
 from architectures import ARCHITECTURES
 from membench import tuning
 from membench.catalogue import check_memory_options
-from membench.config import merge
+from membench.config import TaskConfig, merge
 from membench.errors import InputError
 from membench.suite import list_suites, load_suite, plan_runs
 from membench.train import failed_record
@@ -34,7 +34,7 @@ def test_every_memory_gets_the_same_search(architecture):
 def test_no_suite_reports_what_was_tuned_on():
     assert min(tuning.SEEDS) >= 1000
     horizons = {
-        merge(suite.settings, profile.settings, cell)["task"]["horizon"]
+        merge(suite.settings, profile.settings, cell).get("task", {}).get("horizon", TaskConfig().horizon)
         for suite in map(load_suite, list_suites())
         for profile in suite.profiles.values()
         for cell in profile.cells

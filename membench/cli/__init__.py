@@ -8,8 +8,9 @@ import click
 
 from membench import __version__
 from membench.cli.benching import bench
+from membench.cli.printing import say
 from membench.cli.running import run, train, tune
-from membench.cli.showing import check, claims, describe, diagnose, list_, report
+from membench.cli.showing import check, claims, describe, diagnose, list_, report, status
 from membench.errors import InputError, unknown_name
 
 INTERRUPTED = 130
@@ -19,14 +20,19 @@ class OneLineErrors(click.Group):
     """A command group that answers a mistake with one line on standard error and exit code 2."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run the command that was asked for and exit; SIGTERM ends it as Ctrl-C does, workers included."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        """Run the command that was asked for and exit; SIGTERM ends it as Ctrl-C does, with 143 for 130."""
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
         except (click.ClickException, InputError) as error:
             message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-            click.echo(f"membench: {' '.join(message.split())}", err=True)
+            say(f"membench: {message}")
             sys.exit(2)
+        except (
+            OSError
+        ) as error:  # a full disk, a folder that is gone: not the user's mistake, no fault of ours
+            say(f"membench: {error.filename or 'output'}: {error.strerror or error}")
+            sys.exit(1)
         except click.Abort:
             sys.exit(INTERRUPTED)
 
@@ -50,5 +56,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, tune, report, claims, list_, describe, diagnose, check, bench):
+for _command in (run, train, tune, status, report, claims, list_, describe, diagnose, check, bench):
     main.add_command(_command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from membench.care import DEFAULT_CARE, Care
 from membench.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,6 +124,24 @@ class Given:
             )
         )
         return match_parameters(config, self.num_parameters) if self.num_parameters else config
+
+
+def care_options(command: Callable) -> Callable:
+    """Give a command the options about how runs are looked after, as one argument `care`."""
+
+    @wraps(command)
+    def collect(*, checkpoint_seconds: float, stall_seconds: float, **parameters: Any) -> Any:
+        care = Care(checkpoint_seconds=checkpoint_seconds, stall_seconds=stall_seconds)
+        return command(care=care, **parameters)
+
+    seconds = click.FloatRange(min=0, min_open=True)
+    for name, default, text in (
+        ("--stall-seconds", DEFAULT_CARE.stall_seconds, "Replace a process that takes no step for so long."),
+        ("--checkpoint-seconds", DEFAULT_CARE.checkpoint_seconds, "Save every run under way so often."),
+    ):
+        option = click.option(name, type=seconds, metavar="S", default=default, show_default=True, help=text)
+        collect = option(collect)
+    return collect
 
 
 def settings_options(*options: Callable) -> Callable:

@@ -1,9 +1,13 @@
 """What the commands print: tables, records and JSON."""
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from membench.errors import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,18 +22,24 @@ def stderr() -> "Console":
     return Console(stderr=True)
 
 
+def say(sentence: str) -> None:
+    """Print one line on standard error; what names in it hold is text, and no command to the terminal."""
+    click.echo(one_line(sentence), err=True)
+
+
 def print_json(value: Any) -> None:
-    """Print `value` as JSON on standard output."""
+    """Print `value` as JSON on standard output; what a terminal would take for a command is escaped."""
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
+    text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
+    click.echo(re.sub(r"[^ -~\n]", lambda letter: json.dumps(letter[0])[1:-1], text))
 
 
 def print_record(record: "RunRecord", path: Path) -> None:
     """Print how a run ended and where its record lies."""
     from membench.display import describe_outcome
 
-    click.echo(describe_outcome(record).plain)
+    click.echo(one_line(describe_outcome(record).plain))
     if record.steps_to_solved is not None:
         click.echo(f"solved after {record.steps_to_solved:,} steps, {record.seconds_to_solved:.1f} s")
     click.echo(f"record: {path}")
@@ -41,21 +51,26 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(
+        title=Text(one_line(title)), title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold"
+    )
     for column in rows[0] if rows else ():
-        table.add_column(column)
+        table.add_column(Text(one_line(column)))
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
+        table.add_row(*(Text(one_line(str(value))) for value in row.values()))
     Console().print(table)
 
 
-def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as_json: bool) -> None:
+def show_report(
+    source: Path, *, out: Path | None = None, pack: bool = False, tensorboard: bool = False, as_json: bool
+) -> None:
     """Write the report of a results folder or file of records; print its main table.
 
     Args:
         source: the folder or the file.
         out: where to write it instead.
         pack: write all records into one file, too.
+        tensorboard: write the learning curves for TensorBoard, too.
         as_json: print the report's files and the records as JSON instead.
     """
     from membench.frame import to_frame
@@ -65,7 +80,8 @@ def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as
 
     results = source.parent if source.is_file() else source
     records, complaints = read_records(source)
-    plan = plan_of(results, records)
+    plan, of_the_plan = plan_of(results, records)
+    complaints += of_the_plan
     records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
     heading = ReportHeading(
         suite=plan.suite,
@@ -76,9 +92,13 @@ def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as
     )
     files = write_report(out or results, records, missing, complaints, heading)
     for complaint in complaints:
-        click.echo(f"set aside: {complaint}", err=True)
+        say(f"left out: {complaint}")
     if pack:
-        click.echo(f"packed: {pack_records(results)}", err=True)
+        say(f"packed: {pack_records(results)}")
+    if tensorboard:
+        from membench.report.tensorboard import write_curves
+
+        say(f"curves: {write_curves(out or results, records)}")
     if as_json:
         print_json({"report": str(files.report), "page": str(files.page), "records": records})
         return
@@ -86,7 +106,7 @@ def show_report(source: Path, *, out: Path | None = None, pack: bool = False, as
     title = f"{plan.question} {headline_caption(frame)}"
     print_table(title, headline_table(frame).to_dict("records"))
     if missing:
-        click.echo(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}")
+        click.echo(one_line(f"missing: {len(missing)} of {len(plan.configs)} runs, for example {missing[0]}"))
     click.echo(f"report: {files.report}")
     click.echo(f"page:   {files.page}")
     for plot in files.plots:

@@ -1,14 +1,20 @@
 """Commands that train: run, train, tune."""
 
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.exceptions import Exit
 
+from membench.care import Care
 from membench.cli.options import (
     Given,
+    care_options,
     curriculum_option,
     device_option,
     jobs_option,
@@ -20,7 +26,8 @@ from membench.cli.options import (
     set_option,
     settings_options,
 )
-from membench.cli.printing import print_json, print_record, print_table, show_report, stderr
+from membench.cli.printing import print_json, print_record, print_table, say, show_report, stderr
+from membench.errors import one_line
 
 if TYPE_CHECKING:
     from membench.config import RunConfig
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", "num_seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1.")
 @jobs_option
+@care_options
 @settings_options(match_option, preset_option, set_option, device_option)
 @out_option("results/SUITE")
 @refresh_option
@@ -49,6 +57,7 @@ def run(
     architectures: str | None,
     num_seeds: int | None,
     num_jobs: int | None,
+    care: Care,
     given: Given,
     out: Path | None,
     refresh: bool,
@@ -61,7 +70,6 @@ def run(
     """
     from membench.execute import check_runnable
     from membench.plan import Plan, read_plan, write_plan
-    from membench.records import make_results_folder
     from membench.suite import load_suite, plan_runs
 
     overrides = given.overrides()
@@ -77,8 +85,8 @@ def run(
         source=suite_name,
     )
     results = out or Path("results") / Path(suite_name).stem
-    make_results_folder(results)
     check_runnable(configs)
+    open_results_folder(results)
     plan = Plan(
         suite=Path(suite_name).stem,
         profile=profile_name,
@@ -90,7 +98,7 @@ def run(
         configs=configs,
     )
     write_plan(results, plan.extended(read_plan(results)))
-    finished = carry_out(configs, results, num_jobs, refresh=refresh)
+    finished = carry_out(configs, results, num_jobs, care, refresh=refresh)
     show_report(results, as_json=as_json)
     if any(record.status == "failed" for record in finished):
         sys.exit(1)
@@ -105,6 +113,7 @@ def run(
     "--total-timesteps", type=click.IntRange(min=1), metavar="N", help="Steps to train for at most."
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="[default: 0]")
+@care_options
 @settings_options(curriculum_option, match_option, preset_option, set_option, device_option)
 @out_option("results/train")
 @refresh_option
@@ -114,6 +123,7 @@ def train(
     horizon: int | None,
     total_timesteps: int | None,
     seed: int | None,
+    care: Care,
     given: Given,
     out: Path | None,
     refresh: bool,
@@ -122,7 +132,7 @@ def train(
     """Train one agent and write its record and its weights."""
     from membench.config import merge, nest
     from membench.execute import check_runnable
-    from membench.records import make_results_folder, read_record, record_path
+    from membench.records import read_record, record_path
 
     flags = {"total_timesteps": total_timesteps, "seed": seed}
     config = given.config(
@@ -133,14 +143,16 @@ def train(
         ),
     )
     results = out or Path("results/train")
-    make_results_folder(results)
     check_runnable([config])
+    open_results_folder(results)
     path = record_path(results, config.run_id)
     if path.exists() and not refresh:
         record = read_record(path)
-        click.echo(f"{path} is there already; --refresh trains again", err=True)
+        say(f"{path} is there already; --refresh trains again")
+        _tell_what_was_made_otherwise([record])
     else:
-        record = _train_with_display(config, results)
+        _train_with_display(config, results, care, refresh=refresh)
+        record = read_record(path)
     if as_json:
         print_json(record)
     else:
@@ -159,21 +171,38 @@ def train(
     "write what was found into its class's `settings`.",
 )
 @jobs_option
+@care_options
 @out_option("results/tune-ARCHITECTURE")
 @json_option
-def tune(architecture: str, into: Path | None, num_jobs: int | None, out: Path | None, as_json: bool) -> None:
+def tune(
+    architecture: str,
+    into: Path | None,
+    num_jobs: int | None,
+    care: Care,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Search ARCHITECTURE's learning rate and initialisation: the same search for every memory."""
     from membench.catalogue import check_architecture_name
     from membench.config import flatten
-    from membench.records import make_results_folder, read_records
+    from membench.plan import Plan, write_plan
+    from membench.records import read_records
     from membench.tuning import outcome_of, tuning_configs, write_outcome
 
     check_architecture_name(architecture)
     configs = [config for trial in tuning_configs(architecture) for config in trial]
     results = out or Path("results") / f"tune-{architecture.replace(':', '.')}"
-    make_results_folder(results)
-    carry_out(configs, results, num_jobs)
+    open_results_folder(results)
     command = shlex.join(["membench", "tune", architecture])
+    plan = Plan(
+        suite=f"tune {architecture}",
+        profile="search",
+        question="Which learning rate and initialisation suit this memory?",
+        command=command,
+        configs=configs,
+    )
+    write_plan(results, plan)
+    carry_out(configs, results, num_jobs, care)
     outcome = outcome_of(architecture, read_records(results)[0], command)
     if into is not None:
         write_outcome(into, architecture, outcome)
@@ -193,40 +222,80 @@ def tune(architecture: str, into: Path | None, num_jobs: int | None, out: Path |
     )
 
 
-def carry_out(
-    configs: list["RunConfig"], results: Path, num_jobs: int | None, *, refresh: bool = False
-) -> list["RunRecord"]:
-    """Do those runs that the results folder lacks or that failed, or with `refresh` all, with a display.
+def open_results_folder(results: Path) -> None:
+    """Make a results folder if need be; what lies in the place of records or a plan and is none is set aside.
 
-    Ctrl-C leaves what is finished and says how to go on.
+    Raises:
+        InputError: if it cannot be written to.
     """
+    from membench.plan import set_aside_plan
+    from membench.records import make_results_folder, set_aside_faults
+
+    make_results_folder(results)
+    for sentence in [*set_aside_faults(results), *set_aside_plan(results)]:
+        say(sentence)
+
+
+@contextmanager
+def keeping_what_is_done(results: Path) -> Iterator[None]:
+    """Answer Ctrl-C, SIGTERM and a full disk with how to go on; a signal's exit code is 128 + its number."""
+    from membench.execute import Stopped
+
+    command = shlex.join(["membench", *sys.argv[1:]])
+    kept = f"what was done is kept in {results}, and this goes on: {command}"
+    try:
+        yield
+    except (Stopped, KeyboardInterrupt) as stop:
+        say(f"interrupted; {kept}")
+        raise Exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)) from None
+    except OSError as error:
+        say(f"membench: {error.filename or results}: {error.strerror}; {kept}")
+        sys.exit(1)
+
+
+def carry_out(
+    configs: list["RunConfig"], results: Path, num_jobs: int | None, care: Care, *, refresh: bool = False
+) -> list["RunRecord"]:
+    """Do those runs that the results folder lacks or that failed, or with `refresh` all, with a display."""
     from membench.display import SuiteDisplay
-    from membench.execute import available_cores, run_all
+    from membench.execute import available_cores, forget_checkpoints, run_all
     from membench.records import read_records
 
+    wanted = {config.run_id for config in configs}
     records = [] if refresh else read_records(results)[0]
-    present = {record.config.run_id for record in records if record.status != "failed"}
+    records = [record for record in records if record.status != "failed" and record.config.run_id in wanted]
+    present = {record.config.run_id for record in records}
     missing = [config for config in configs if config.run_id not in present]
     num_present = len(configs) - len(missing)
     if num_present:
-        click.echo(f"{num_present} runs are there already, {len(missing)} to do", err=True)
+        say(f"{num_present} runs are there already, {len(missing)} to do")
+        _tell_what_was_made_otherwise(records)
     if not missing:
         return []
-    with SuiteDisplay(stderr(), len(configs), num_present) as display:
-        try:
-            return run_all(missing, results, num_jobs=num_jobs or available_cores(), on_change=display.update)
-        except KeyboardInterrupt:
-            display.live.stop()
-            click.echo(f"interrupted; what has ended is in {results}, and the same command goes on", err=True)
-            raise click.Abort from None
+    if refresh:
+        forget_checkpoints(missing, results)
+    with keeping_what_is_done(results), SuiteDisplay(stderr(), len(configs), num_present) as display:
+        num_jobs = num_jobs or available_cores()
+        return run_all(missing, results, num_jobs=num_jobs, on_change=display.update, care=care)
 
 
-def _train_with_display(config: "RunConfig", results: Path) -> "RunRecord":
+def _tell_what_was_made_otherwise(records: list["RunRecord"]) -> None:
+    from membench.describe import versions
+    from membench.provenance import differences
+
+    ours = {name: versions(name) for name in {record.architecture for record in records}}
+    found = [differences(record.versions, ours[record.architecture]) for record in records]
+    if differing := [one for one in found if one]:
+        say(
+            f"{len(differing)} of them are of other code or libraries (for example {differing[0][0]}); they "
+            "count and are marked, --refresh does them again"
+        )
+
+
+def _train_with_display(config: "RunConfig", results: Path, care: Care, *, refresh: bool) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from membench.execute import run_here
-    from membench.train import Progress as Step
-    from membench.train import process_started
+    from membench.execute import Standing, forget_checkpoints, run_all
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -234,12 +303,16 @@ def _train_with_display(config: "RunConfig", results: Path) -> "RunRecord":
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=stderr(), transient=True) as display:
-        task = display.add_task(config.label, total=config.total_timesteps, note="")
+    if refresh:
+        forget_checkpoints([config], results)
+    with keeping_what_is_done(results), Progress(*columns, console=stderr(), transient=True) as display:
+        task = display.add_task(one_line(config.label), total=config.total_timesteps, note="")
 
-        def show(step: Step) -> None:
-            greedy = "-" if step.success is None else f"{step.success:.2f}"
-            note = f"{step.steps:,} steps, greedy {greedy}, sampled {step.train_success or 0:.2f}"
-            display.update(task, completed=step.steps, note=note)
+        def show(standing: Standing) -> None:
+            if step := standing.progress_of(config):
+                greedy = "-" if step["success"] is None else f"{step['success']:.2f}"
+                sampled = step["train_success"] or 0
+                note = f"{step['steps']:,} steps, greedy {greedy}, sampled {sampled:.2f}"
+                display.update(task, completed=step["steps"], note=note)
 
-        return run_here(config, results, started=process_started(), on_progress=show)
+        run_all([config], results, num_jobs=1, on_change=show, care=care)

@@ -1,4 +1,4 @@
-"""Commands that show what there is: report, claims, list, describe, diagnose, check."""
+"""Commands that show what there is: report, claims, status, list, describe, diagnose, check."""
 
 import sys
 from pathlib import Path
@@ -16,21 +16,24 @@ from membench.cli.options import (
     set_option,
     settings_options,
 )
-from membench.cli.printing import print_json, print_table, show_report
-from membench.errors import InputError, unknown_name
+from membench.cli.printing import print_json, print_table, say, show_report
+from membench.errors import InputError, one_line, unknown_name
 
 
 @click.command()
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True))
 @click.option("--pack", is_flag=True, help="Write all records into DIR/runs.jsonl too, to keep or pass on.")
+@click.option(
+    "--tensorboard", is_flag=True, help="Write the learning curves for TensorBoard too: DIR/tensorboard."
+)
 @out_option("DIR")
 @json_option
-def report(results: Path, pack: bool, out: Path | None, as_json: bool) -> None:
+def report(results: Path, pack: bool, tensorboard: bool, out: Path | None, as_json: bool) -> None:
     """Write tables, plots and report again from the records in DIR, finished or not.
 
     DIR is a results folder, or a file of records like its runs.jsonl.
     """
-    show_report(results, out=out, pack=pack, as_json=as_json)
+    show_report(results, out=out, pack=pack, tensorboard=tensorboard, as_json=as_json)
 
 
 @click.command()
@@ -41,14 +44,16 @@ def claims(results: Path, out: Path | None, as_json: bool) -> None:
     """Judge the deep dive's claims by the runs in DIR: one results folder, or several, one per suite."""
     from membench.frame import to_frame
     from membench.plan import records_by_suite
+    from membench.provenance import mixtures
     from membench.records import make_writable_folder
     from membench.report.claims import claims_table
     from membench.report.files import write_table
     from membench.report.frame import tidy
 
     by_suite, left_out = records_by_suite(results)
-    for sentence in left_out:
-        click.echo(sentence, err=True)
+    every_record = [record for records in by_suite.values() for record in records]
+    for sentence in [*left_out, *mixtures(every_record)]:
+        say(sentence)
     table = claims_table({suite: tidy(to_frame(records)) for suite, records in by_suite.items()})
     make_writable_folder(out or results)
     files = write_table(out or results, "claims", table)
@@ -58,6 +63,40 @@ def claims(results: Path, out: Path | None, as_json: bool) -> None:
     told = table.shown.loc[:, ["Claim", "Verdict", "Measured"]]
     print_table("What the document claims, and what was measured", told.to_dict("records"))
     click.echo(f"table: {files[0]}")
+
+
+@click.command()
+@click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@json_option
+def status(results: Path, as_json: bool) -> None:
+    """Show how far the runs in DIR have come: done, running, failed, missing, and the time left.
+
+    For another terminal than the one they run in; reads only. A run counts as running until five minutes
+    after its latest note.
+    """
+    from datetime import timedelta
+
+    from membench.status import folder_status, shown_status
+
+    found = folder_status(results)
+    for complaint in found.complaints:
+        say(f"left out: {complaint}")
+    if as_json:
+        print_json(found)
+        return
+    if found.running:
+        print_table("", shown_status(found))
+    for failed in found.failed:
+        click.echo(one_line(f"failed: {failed}"))
+    if found.missing:
+        click.echo(one_line(f"missing: {found.missing[0]}{' and others' * (len(found.missing) > 1)}"))
+    num_done = sum(found.done.values())
+    by_status = ", ".join(f"{count} {name}" for name, count in found.done.items())
+    parts = [f"{num_done} of {found.planned} runs done" + f" ({by_status})" * bool(by_status)]
+    parts += [f"{len(found.running)} running, {len(found.failed)} failed, {len(found.missing)} missing"]
+    if found.seconds_left is not None:
+        parts.append(f"about {timedelta(seconds=round(found.seconds_left))} left")
+    click.echo(one_line(f"{found.suite}, {found.profile}: {'; '.join(parts)}"))
 
 
 @click.command("list")

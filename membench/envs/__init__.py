@@ -1,6 +1,6 @@
 """The task family: Gymnasium environments, scalar and vector, on one engine.
 
-`TASKS` holds the class that draws each task's episodes under its Gymnasium id. Importing `membench.envs`
+`TASKS` holds each task's class under its Gymnasium id. Importing `membench.envs`
 registers the ids, so that `gymnasium.make("CueMemory-v0", horizon=20)` and `gymnasium.make_vec` reach them.
 """
 
@@ -11,19 +11,32 @@ import gymnasium
 import msgspec
 
 from membench.config import TaskConfig
+from membench.envs.active_t_maze import ActiveTMaze
 from membench.envs.associative_recall import AssociativeRecall
 from membench.envs.cue_memory import CueMemory
-from membench.envs.episodes import NO_QUESTION, Episodes, Task
+from membench.envs.episodes import Episodes, OpenLoopTask
 from membench.envs.gym import TaskEnv, TaskVectorEnv
+from membench.envs.open_loop import OpenLoopVectorEnv
 from membench.envs.overwrite import Overwrite
 from membench.envs.selective_recall import SelectiveRecall
+from membench.envs.task import NO_QUESTION, Task
 from membench.errors import InputError, unknown_name
 from membench.validation import explain
 
-__all__ = ["NO_QUESTION", "TASKS", "Episodes", "Task", "TaskEnv", "TaskVectorEnv", "make_task"]
+__all__ = [
+    "NO_QUESTION",
+    "TASKS",
+    "Episodes",
+    "OpenLoopTask",
+    "OpenLoopVectorEnv",
+    "Task",
+    "TaskEnv",
+    "TaskVectorEnv",
+    "make_task",
+]
 
 TASKS: dict[str, Callable[[TaskConfig], Task]] = {
-    task.name: task for task in (CueMemory, AssociativeRecall, Overwrite, SelectiveRecall)
+    task.name: task for task in (CueMemory, AssociativeRecall, Overwrite, SelectiveRecall, ActiveTMaze)
 }
 
 
@@ -46,7 +59,7 @@ def make_env(name: str, *, discrete: bool = False, **options: Any) -> TaskEnv:
 def make_vector_env(name: str, num_envs: int = 1, *, discrete: bool = False, **options: Any) -> TaskVectorEnv:
     """Return the vector environment of the task `name`; `options` as for `make_env`, and `autoreset_mode`."""
     modes = {"autoreset_mode": options.pop("autoreset_mode")} if "autoreset_mode" in options else {}
-    return TaskVectorEnv(_task_from_options(name, options), num_envs, discrete=discrete, **modes)
+    return _task_from_options(name, options).vector_env(num_envs, discrete=discrete, **modes)
 
 
 def _task_from_options(name: str, options: dict[str, Any]) -> Task:

@@ -13,10 +13,10 @@ those of the first `num_items` steps.
 import numpy as np
 
 from membench.config import TaskConfig
-from membench.envs.episodes import Episodes, Task
+from membench.envs.episodes import Episodes, OpenLoopTask
 
 
-class AssociativeRecall(Task):
+class AssociativeRecall(OpenLoopTask):
     """Show `num_items` key-value pairs, wait `horizon` steps, show one key and ask for its value."""
 
     name = "AssociativeRecall-v0"

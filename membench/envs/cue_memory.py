@@ -12,10 +12,10 @@ first K steps, and the delay begins when they have been shown.
 import numpy as np
 
 from membench.config import TaskConfig
-from membench.envs.episodes import Episodes, Task
+from membench.envs.episodes import Episodes, OpenLoopTask
 
 
-class CueMemory(Task):
+class CueMemory(OpenLoopTask):
     """Show `num_items` cues, wait `horizon` steps, ask for them in order."""
 
     name = "CueMemory-v0"

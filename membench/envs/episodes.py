@@ -1,20 +1,20 @@
-"""The engine under every task: episodes drawn in batches, and their scoring.
+"""The engine under the tasks in which observations never depend on actions: episodes drawn in batches.
 
 An episode shows something, lets a delay pass, asks, and may go on until the last reward has come. Axes: b
-episode, t step, i observation feature. Observations never depend on actions here, so a whole batch of
-episodes can be drawn before anybody acts ("open loop").
+episode, t step, i observation feature. As observations never depend on actions, a whole batch of episodes can
+be drawn before anybody acts ("open loop").
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from membench.config import TaskConfig
+from membench.envs.open_loop import OpenLoopVectorEnv
+from membench.envs.task import NO_QUESTION, Task
 from membench.errors import InputError
-
-NO_QUESTION = -1
 
 
 @dataclass(frozen=True)
@@ -37,30 +37,24 @@ class Episodes:
         return self.targets != NO_QUESTION
 
 
-class Task(ABC):
-    """A distribution over episodes with a right answer at some steps.
+class OpenLoopTask(Task):
+    """A task whose observations do not depend on actions: see, wait, answer.
 
     Args:
         config: what to build the task from.
         num_shown: steps before the delay.
         num_questions: questions per episode.
         num_features: features per observation, the query flag left out.
-        recall_gap: see below.
+        recall_gap: see `Task`.
         has_query_flag: whether the task cannot do without; it cannot either where there are several
             questions, or where they come at a time that varies.
 
-    Attributes:
-        observation_size: features per observation; the last of them is the query flag, if there is one.
-        num_actions: possible answers; in an observation, as many features before the query flag are they.
-        num_questions: questions per episode, in successive steps after the delay.
-        max_episode_steps: the longest episode's length.
-        recall_gap: steps between seeing a cue and having to answer it, the longest where it varies.
+    The actions are the answers: in an observation, as many features are they; a query flag comes after them,
+    if there is one. The questions come in successive steps after the delay.
 
     Raises:
         InputError: for a configuration that contradicts itself.
     """
-
-    name: ClassVar[str]
 
     def __init__(
         self,
@@ -76,21 +70,29 @@ class Task(ABC):
             raise InputError(
                 f"task.min_horizon {config.min_horizon}: must be at most task.horizon, {config.horizon}"
             )
-        self.config, self.recall_gap = config, recall_gap
         self.has_query_flag = (
             has_query_flag or config.query_flag or num_questions > 1 or config.min_horizon is not None
         )
-        self.observation_size = num_features + self.has_query_flag
-        self.num_actions = config.num_cues
-        self.num_questions = num_questions
         self.delay_steps = slice(num_shown, num_shown + config.horizon)
         self.query_steps = slice(self.delay_steps.stop, self.delay_steps.stop + num_questions)
-        self.max_episode_steps = self.query_steps.stop + config.reward_delay
+        super().__init__(
+            config,
+            observation_size=num_features + self.has_query_flag,
+            num_actions=config.num_cues,
+            num_questions=num_questions,
+            max_episode_steps=self.query_steps.stop + config.reward_delay,
+            recall_gap=recall_gap,
+        )
 
-    @property
-    def chance(self) -> float:
-        """Expected success of an agent without a memory."""
-        return 1 / self.num_actions
+    def vector_env(
+        self,
+        num_envs: int,
+        *,
+        discrete: bool = False,
+        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+    ) -> OpenLoopVectorEnv:
+        """Return environments that can draw whole episodes, too."""
+        return OpenLoopVectorEnv(self, num_envs, discrete=discrete, autoreset_mode=autoreset_mode)
 
     @property
     def shortest_delay(self) -> int:
@@ -161,21 +163,24 @@ class Task(ABC):
         observations[outside], targets[outside] = 0.0, NO_QUESTION
         return observations, targets
 
-    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return what integer `answers` to `targets` of the same shape earn, float32, whenever it is paid."""
-        scored = np.where(answers == targets, self.config.reward_correct, self.config.reward_wrong)
-        return np.where(targets == NO_QUESTION, 0.0, scored).astype(np.float32)
-
     def rewards(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the rewards [b t] float32 of whole episodes: each `reward_delay` steps after its answer."""
         earned = self.score(answers, targets)
         return np.pad(earned, ((0, 0), (self.config.reward_delay, 0)))[:, : earned.shape[1]]
 
-    def refuse(self, **legal: float) -> None:
-        """Raise an `InputError` for an option that has another value than the only one that makes sense."""
-        for option, value in legal.items():
-            if (got := getattr(self.config, option)) != value:
-                raise InputError(f"task.{option} {got}: {self.name} has no use for it (legal: {value})")
+
+def as_open_loop(task: Task, purpose: str) -> OpenLoopTask:
+    """Return `task`.
+
+    Raises:
+        InputError: naming the purpose, if what the task shows depends on actions.
+    """
+    if not isinstance(task, OpenLoopTask):
+        raise InputError(
+            f"task.name {task.name!r}: what it shows depends on actions (legal for {purpose}: tasks in "
+            "which it does not, like 'CueMemory-v0')"
+        )
+    return task
 
 
 def draw_places(random: np.random.Generator, num_places: int, num_steps: np.ndarray) -> np.ndarray:

@@ -13,11 +13,11 @@ are uniform and independent. At the last step, zeros too, the agent answers: len
 import numpy as np
 
 from membench.config import TaskConfig
-from membench.envs.episodes import Episodes, Task, draw_places
+from membench.envs.episodes import Episodes, OpenLoopTask, draw_places
 from membench.errors import InputError
 
 
-class Overwrite(Task):
+class Overwrite(OpenLoopTask):
     """Show `num_items` cues, all but the first somewhere in a delay of `horizon` steps, ask for the last."""
 
     name = "Overwrite-v0"

@@ -14,10 +14,10 @@ there are several.
 import numpy as np
 
 from membench.config import TaskConfig
-from membench.envs.episodes import Episodes, Task, draw_places
+from membench.envs.episodes import Episodes, OpenLoopTask, draw_places
 
 
-class SelectiveRecall(Task):
+class SelectiveRecall(OpenLoopTask):
     """Show `num_items` marked cues among `horizon` others, ask for the marked ones in order."""
 
     name = "SelectiveRecall-v0"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from membench.agent import Agent
 from membench.config import PPOConfig, TaskConfig
-from membench.envs import TaskVectorEnv, make_task
+from membench.envs.cue_memory import CueMemory
 from membench.heads import CategoricalHead, GaussianHead, Head
 from membench.laws.comparing import require, require_same
 from membench.laws.subject import Build, seeded
@@ -109,9 +109,9 @@ def _agents(build: Build) -> Iterator[Agent]:
 def _rollouts(build: Build) -> Iterator[tuple[Agent, str, Rollout]]:
     """Yield rollouts of the same episodes and noise for each head: first open loop, then stepping."""
     for agent in _agents(build):
-        task = make_task(TaskConfig(horizon=HORIZON, num_cues=agent.memory.input_size))
-        envs = TaskVectorEnv(
-            task, NUM_EPISODES, discrete=agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED
+        task = CueMemory(TaskConfig(horizon=HORIZON, num_cues=agent.memory.input_size))
+        envs = task.vector_env(
+            NUM_EPISODES, discrete=agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED
         )
         noise = draw_noise(agent, envs, torch.Generator().manual_seed(1))
         for how, collect in (("open loop", collect_open_loop), ("stepping", collect_stepping)):

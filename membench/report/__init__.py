@@ -18,10 +18,12 @@ from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_sh
 from membench.report.frontier import frontier_table
 from membench.report.headline import headline, headline_caption, headline_table
 from membench.report.impact import impact_setting, impact_table
+from membench.report.origins import marked
 from membench.report.page import html_page, markdown_page
 from membench.report.ranking import improvement_table, profiles_table, ranking_table
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
+from membench.untrusted import refuse_links
 
 __all__ = ["ReportFiles", "ReportHeading", "headline_caption", "headline_table", "write_report"]
 
@@ -55,10 +57,11 @@ def write_report(
         heading: what the report is about.
 
     Raises:
-        InputError: if the folder cannot be written to.
+        InputError: if the folder cannot be written to, or a link in it leads out.
     """
+    refuse_links(results)
     frame = tidy(to_frame(records))
-    by_name = all_tables(frame)
+    by_name = {name: marked(table, frame) for name, table in all_tables(frame).items()}
     try:
         table_files = [
             file for name, table in by_name.items() for file in write_table(results / "tables", name, table)

@@ -1,12 +1,13 @@
 """What a report is made from: the runs, their tables and figures, and the facts that its pages state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from membench.frame import told_settings
+from membench.provenance import code_origins, machine_origins, mixtures, numbered
 from membench.records import RunRecord
 from membench.report.answer import answer
 from membench.report.tables import Table
@@ -54,8 +55,8 @@ class Contents:
 
     @property
     def answer(self) -> list[str]:
-        """The answer in words, as sentences of plain text."""
-        return answer(self.frame, num_missing=len(self.missing))
+        """The answer in words, as sentences of plain text, with what it mixes."""
+        return [*answer(self.frame, num_missing=len(self.missing)), *mixtures(self.records)]
 
     @property
     def num_repeated(self) -> int:
@@ -94,15 +95,17 @@ class Contents:
 
     @property
     def machines(self) -> list[str]:
-        """What the runs were timed on."""
-        return _distinct([record.machine for record in self.records], ("processor", "cores", "system"))
+        """What the runs were timed on; several with the number that tables have, and how many runs."""
+        return _origins(machine_origins(self.records), self.records)
 
     @property
     def versions(self) -> list[str]:
-        """What the runs were computed with."""
-        names = ("membench", "python", "torch", "numpy")
-        return _distinct([record.versions for record in self.records], names)
+        """What the runs were computed with; several with the number that tables have, and how many runs."""
+        return _origins(code_origins(self.records), self.records)
 
 
-def _distinct(facts: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
-    return sorted({", ".join(f"{name} {one[name]}" for name in names if name in one) for one in facts} - {""})
+def _origins(origins: list[str], records: list[RunRecord]) -> list[str]:
+    numbers = numbered(origins, records)
+    if len(numbers) < 2:
+        return list(numbers)
+    return [f"{number}, {origins.count(origin)} runs: {origin}" for origin, number in numbers.items()]

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 from matplotlib.figure import Figure
@@ -12,6 +13,9 @@ from membench.records import atomic_writer
 from membench.report import text
 from membench.report.panels import STYLE
 from membench.report.tables import Table
+
+FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet takes for a formula."""
 
 
 def write_text(path: Path, content: str) -> Path:
@@ -23,11 +27,18 @@ def write_text(path: Path, content: str) -> Path:
 
 
 def write_table(folder: Path, name: str, table: Table) -> list[Path]:
-    """Write a table as CSV, for programs, as Markdown, for people, and as LaTeX, for papers."""
-    csv = table.values.to_csv(index=False, lineterminator="\n")
+    """Write a table as CSV, for programs, as Markdown, for people, and as LaTeX, for papers.
+
+    What a spreadsheet would take for a formula has a quotation mark before it, as spreadsheets write it.
+    """
+    csv = table.values.map(_as_text).rename(columns=_as_text).to_csv(index=False, lineterminator="\n")
     markdown = text.to_markdown(table.shown) + "\n"
     contents = {"csv": csv, "md": markdown, "tex": text.to_latex(table.shown) + "\n"}
     return [write_text(folder / f"{name}.{kind}", content) for kind, content in contents.items()]
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_MARKS) else value
 
 
 @contextmanager

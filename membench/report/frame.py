@@ -6,6 +6,7 @@ and as never solved.
 
 import math
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -74,7 +75,8 @@ def _horizons(stages: str) -> str:
 def name_of(column: str, value: Any) -> str:
     """Return what a cell is called for one of the `varying_columns`."""
     if name := (CELL_COLUMNS | SETTING_NAMES).get(column):
-        return name(value)
+        with suppress(ValueError):  # a number's name, of an option that a record has as text
+            return name(value)
     shown = f"{value:g}" if isinstance(value, float) else value
     return f"{column.rpartition('.')[2].replace('_', ' ')} {shown}"
 

@@ -91,8 +91,7 @@ def looks(architectures: Iterable[str]) -> dict[str, Look]:
 
 
 def _label(name: str) -> str:
-    """Return a name that fits a legend and means nothing to matplotlib ($ formula $, leading underscore)."""
+    """Return a name that fits a legend and means nothing to matplotlib (a leading underscore)."""
     if len(name) > LONGEST_LABEL:
         name = "…" + name[-(LONGEST_LABEL - 1) :]  # the class comes last and says most
-    name = name.replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name

@@ -41,6 +41,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.wspace": 0.06,
     "savefig.dpi": 200,
+    "text.parse_math": False,  # a $ in a name is a $
     "svg.hashsalt": "membench",  # else element names in an SVG are random
 }
 """Settings of matplotlib for every figure, over its defaults."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from tabulate import tabulate
 
+from membench.errors import one_line
 from membench.stats import Interval, MedianTime
 
 NOTHING = "—"
@@ -76,11 +77,6 @@ def time_interval(found: Interval) -> str:
     if not math.isfinite(found.low):
         return NOTHING
     return f"from {count(found.low)}" if math.isinf(found.high) else f"{count(found.low)}–{count(found.high)}"
-
-
-def one_line(text: str) -> str:
-    """Return text without line breaks, control characters and the like."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def escape_markdown(text: str) -> str:

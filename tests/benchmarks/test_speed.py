@@ -16,7 +16,7 @@ from membench.agent import build_agent
 from membench.allocator import keep_freed_memory
 from membench.bench import bench_config, matmul_flops_per_second, measure_all
 from membench.config import build_config, merge
-from membench.envs import TaskVectorEnv, make_task
+from membench.envs import make_task
 from membench.rollout import collect_open_loop, collect_stepping, draw_noise
 from membench.sizing import match_parameters
 from membench.suite import load_preset, load_suite
@@ -197,7 +197,7 @@ def test_rollout(benchmark, collect):
     benchmark.group = "rollout, gru, cpu"
     training = training_on("cpu", "gru", 20)
     mode = training.envs.metadata["autoreset_mode"]
-    envs = TaskVectorEnv(training.task, 32, discrete=True, autoreset_mode=mode)
+    envs = training.task.vector_env(32, discrete=True, autoreset_mode=mode)
     noise = draw_noise(training.agent, envs, training.random.actions)
     rollout = benchmark.pedantic(
         collect, args=(training.agent, envs), kwargs={"seed": 0, "noise": noise}, rounds=5, warmup_rounds=1
@@ -210,6 +210,6 @@ def test_environment(benchmark, horizon):
     """Drawing 32 whole episodes of cue memory."""
     benchmark.group = f"environment, horizon {horizon}, cpu"
     config = build_config({"architecture": "gru"}).task
-    envs = TaskVectorEnv(make_task(msgspec.structs.replace(config, horizon=horizon)), 32)
+    envs = make_task(msgspec.structs.replace(config, horizon=horizon)).vector_env(32)
     episodes = benchmark.pedantic(envs.draw_episodes, args=(0,), rounds=20, warmup_rounds=2)
     assert episodes.observations.shape == (32, horizon + 2, 4)

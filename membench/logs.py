@@ -1,0 +1,59 @@
+"""The log of a run, `logs/ID.log` under a results folder, which is also its lock.
+
+Whoever works on a run holds the lock on its log; the kernel frees it when that process ends, however it
+ends. So two processes on one results folder never do the same run at the same time.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def log_path(results: Path, run_id: str) -> Path:
+    """Return where the log of `run_id` lies."""
+    return results / "logs" / f"{run_id}.log"
+
+
+@contextmanager
+def claim(results: Path, run_id: str) -> Iterator[bool]:
+    """Hold the lock of a run within; False where another process holds it."""
+    path = log_path(results, run_id)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("ab") as file:
+        yield _lock(file)
+
+
+def is_claimed(results: Path, run_id: str) -> bool:
+    """Return whether a process is at work on a run."""
+    try:
+        with log_path(results, run_id).open("ab") as file:
+            return not _lock(file)
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def append(results: Path, run_id: str, sentence: str) -> None:
+    """Add a line to the log of a run, as the run itself would."""
+    path = log_path(results, run_id)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"{datetime.now(UTC).strftime(TIME_FORMAT)} {sentence}\n")
+
+
+def last_lines(results: Path, run_id: str, num_lines: int) -> list[str]:
+    """Return the end of the log of a run, without empty lines."""
+    lines = log_path(results, run_id).read_text(errors="replace").splitlines()
+    return [line for line in lines if line.strip()][-num_lines:]

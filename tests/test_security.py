@@ -1,0 +1,218 @@
+"""A results folder or a suite file from a stranger runs no code, and writes and injects nothing."""
+
+import ast
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from test_cli import TINY_SUITE
+from test_report import make_record
+
+from membench.config import build_config
+from membench.plan import Plan, plan_or_none, set_aside_plan, write_plan
+from membench.records import read_records, record_path, runs_folder, weights_path, write_record
+from membench.train import load_agent
+
+EVIL_MODULE = "from pathlib import Path\nPath('executed').touch()\nclass Evil: pass\n"
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+COMMANDS = [["report"], ["status"], ["status", "--json"]]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with a module in it that must not be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
+    for name in ("evil_module", "mamba_ssm"):
+        (tmp_path / f"{name}.py").write_text(EVIL_MODULE)
+    yield tmp_path
+    assert not (tmp_path / "executed").exists()
+
+
+def record_of(architecture, memory=None, **fields):
+    config = build_config({"architecture": architecture, "memory": memory or {}, "task": {"horizon": 10}})
+    record = make_record(architecture, **fields)
+    return msgspec.structs.replace(record, config=config, run_id=config.run_id)
+
+
+def results_of(folder, *records, question="Why?", suite="theirs"):
+    results = folder / "results"
+    runs_folder(results).mkdir(parents=True, exist_ok=True)
+    for record in records:
+        write_record(results, record)
+    configs = [record.config for record in records]
+    write_plan(results, Plan(suite=suite, profile="quick", question=question, command="", configs=configs))
+    return results
+
+
+@pytest.mark.parametrize("name", ["evil_module:Evil", "os:system", "mamba_ssm:Evil"])
+def test_a_suite_file_does_not_choose_what_is_imported(name, folder, membench):
+    suite = folder / "theirs.toml"
+    suite.write_text(TINY_SUITE.replace('"lstm"]', f'"{name}"]'))
+    code, _, err = membench("run", "--suite", suite, "--out", "out")
+    assert code == 2 and err.count("\n") == 1
+    assert f"architecture {name!r}: importing it runs its code" in err
+    assert f"--architectures gru,{name}" in err
+    assert not (folder / "out").exists()
+
+
+def test_optional_packages_are_not_looked_for_in_the_working_directory(folder, membench):
+    for name in ("gru", "mamba"):
+        assert membench("describe", name)[0] == 0
+    assert "mamba_ssm" not in sys.modules and str(folder) not in sys.path
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=" ".join)
+def test_a_results_folder_imports_nothing(command, folder, membench):
+    results = results_of(folder, record_of("evil_module:Evil"), record_of("os:system"))
+    code, _, err = membench(command[0], results, *command[1:])
+    assert code == 0, err
+    assert "evil_module" not in sys.modules
+
+
+@pytest.mark.parametrize("run_id", ["../../outside", "/tmp/outside", "..", "a/b", ".hidden", "x\x00y", ""])
+def test_a_name_in_a_record_is_no_path(run_id, folder):
+    results = results_of(folder, record := make_record())
+    text = record_path(results, record.run_id).read_text().replace(f'"{record.run_id}"', json.dumps(run_id))
+    (runs_folder(results) / "one.json").write_text(text)
+    records, complaints = read_records(results)
+    assert records == [record] and "one.json: not a record of membench (run_id" in complaints[0]
+
+
+def test_links_and_pipes_in_the_place_of_records_are_not_read(folder, membench):
+    results = results_of(folder, make_record())
+    secret = folder / "secret.json"
+    secret.write_text('{"run_id": "a secret"}')
+    (runs_folder(results) / "link.json").symlink_to(secret)
+    os.mkfifo(runs_folder(results) / "pipe.json")
+    (runs_folder(results) / "folder.json").mkdir()
+    (results / "runs.jsonl").symlink_to(secret)
+    code, out, err = membench("status", results)
+    assert code == 2 and "runs.jsonl: not a plain file" in err
+    (results / "runs.jsonl").unlink()
+    code, out, err = membench("status", results)
+    assert code == 0 and err.count("not a plain file, so it is not read") == 3
+    assert "a secret" not in out + err
+
+
+@pytest.mark.parametrize("name", ["progress", "progress/ID.json", "logs", "logs/ID.log", "checkpoints"])
+def test_nothing_is_noted_through_links(name, folder, membench):
+    results = results_of(folder, make_record())
+    outside = folder / "outside"
+    outside.mkdir()
+    place = results / name
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(outside)
+    suite = folder / "tiny.toml"
+    suite.write_text(TINY_SUITE)
+    code, _, err = membench("run", "--suite", suite, "--out", results)
+    assert code == 2 and f"{place}: a symbolic link, which could lead out" in err
+    assert not list(outside.iterdir())
+
+
+def test_a_plan_is_not_read_through_a_link(folder):
+    results = results_of(folder, make_record())
+    (results / "plan.json").rename(folder / "outside.json")
+    (results / "plan.json").symlink_to(folder / "outside.json")
+    assert "plan.json: not a plain file" in plan_or_none(results)[1][0]
+    assert "plan.json: not a plain file" in set_aside_plan(results)[0]
+    assert not (results / "plan.json").is_symlink() and (folder / "outside.json").exists()
+
+
+@pytest.mark.parametrize("name", ["tables", "plots", "runs", "tensorboard", "set-aside"])
+def test_a_folder_that_leads_out_is_not_written_into(name, folder, membench):
+    results = results_of(folder, make_record())
+    outside = folder / "outside"
+    if name == "runs":
+        runs_folder(results).rename(outside)
+    else:
+        outside.mkdir()
+    (results / name).symlink_to(outside)
+    before = sorted(outside.iterdir())
+    code, _, err = membench("report", results)
+    assert code == 2 and f"{results / name}: a symbolic link" in err
+    assert sorted(outside.iterdir()) == before
+
+
+def test_a_report_replaces_links_and_does_not_write_through_them(folder, membench):
+    results = results_of(folder, make_record())
+    outside = folder / "outside"
+    outside.write_text("precious")
+    (results / "tables").mkdir()
+    for place in (results / "report.md", results / "report.html", results / "tables" / "runs.csv"):
+        place.symlink_to(outside)
+    assert membench("report", results)[0] == 0
+    assert outside.read_text() == "precious"
+
+
+NAME = r"\input{/etc/passwd}$\bad{%&#_^~"
+FORMULAS = ["=cmd|' /C calc'!A0", "+1:X", "-1:X", "@SUM(A1):X"]
+
+
+@pytest.fixture
+def attacked(folder):
+    """A results folder whose every text tries something."""
+    settings = ({"num_slots": value, "x": value} for value in (r"$\frac$", "[a](javascript:b)", 3))
+    records = [
+        *(record_of(NAME, memory) for memory in settings),
+        *map(record_of, FORMULAS),
+        record_of(f"a{ESCAPE}:B"),
+        record_of("c:D", status="failed", error=f"{ESCAPE}\x9b2J\r\n[bold]x[/nonsense]"),
+    ]
+    question = f"[/red]{ESCAPE} ![x](http://x) <img src=x>?"
+    results = results_of(folder, *records, question=question, suite=f"{ESCAPE}[link=x]")
+    (runs_folder(results) / f"{ESCAPE}.json").write_text(json.dumps({f"{ESCAPE}": 1, "run_id": ESCAPE}))
+    return results
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ["claims"], ["report", "--json"]], ids=" ".join)
+def test_nothing_in_a_results_folder_speaks_to_the_terminal(command, attacked, membench, monkeypatch):
+    monkeypatch.setattr("membench.report.figures_for", lambda frame: {})  # they take long
+    code, out, err = membench(command[0], attacked, *command[1:])
+    assert code == 0, err
+    assert not {letter for letter in out + err if not letter.isprintable()} - {"\n"}
+
+
+def test_a_report_holds_text_alone(attacked, membench):
+    code, _, err = membench("report", attacked)
+    assert code == 0, err
+    latex = "".join(path.read_text() for path in (attacked / "tables").glob("*.tex"))
+    assert r"\input" not in latex and r"\frac" not in latex and r"\textbackslash" in latex
+    markdown = (attacked / "report.md").read_text()
+    assert "![x]" not in markdown and "<img" not in markdown and "[a](java" not in markdown
+    page = (attacked / "report.html").read_text()
+    assert 'src="http' not in page and 'href="java' not in page and "<img src=x" not in page
+    csv = "".join(path.read_text() for path in (attacked / "tables").glob("*.csv"))
+    cells = [cell.strip('"') for line in csv.splitlines() for cell in line.split(",")]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "-1:"))]
+    assert any(cell.startswith("'=cmd") for cell in cells)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+def test_weights_run_no_code(folder):
+    record = make_record()
+    results = results_of(folder, record)
+    path = weights_path(results, record.run_id)
+    path.write_bytes(pickle.dumps({"x": Bomb()}, protocol=2))
+    with pytest.raises(pickle.UnpicklingError):
+        load_agent(record.config, path)
+
+
+def test_nothing_unpickles_what_it_reads():
+    root = Path(__file__).parent.parent
+    for folder in ("membench", "architectures", "examples"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    call = ast.unparse(node.func)
+                    stated = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                    assert call not in ("eval", "exec", "pickle.load", "pickle.loads", "np.load"), path
+                    assert call != "torch.load" or stated.get("weights_only") == "True", path
