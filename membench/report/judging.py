@@ -184,13 +184,20 @@ def _shown_difference(differences: Strata) -> str:
     return f"mean difference in success {text.signed(mean)}, 95 % interval: {interval}"
 
 
-def helps(setting: str, value: str | float, usual: str | float) -> Judge:
-    """Judge whether a value of a setting does better, as in `impact`, than the usual one."""
+def helps(
+    setting: str, value: str | float, usual: str | float, *, unstated: str | float | None = None
+) -> Judge:
+    """Judge whether a value of a setting does better, as in `impact`, than the usual one.
+
+    `unstated` is what a run has that does not state the setting: its class's default.
+    """
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        if setting not in frame or not {value, usual} <= set(frame[setting]):
+        if setting not in frame:
             return None
         pair = frame.assign(task_name=names_without(frame, setting))
+        if unstated is not None:
+            pair[setting] = pair[setting].map(lambda stated: unstated if pd.isna(stated) else stated)
         pair = pair.loc[pair[setting].isin([value, usual])]
         has_both = pair.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
         pair = pair.loc[has_both]
