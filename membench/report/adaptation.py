@@ -5,6 +5,7 @@ import pandas as pd
 from membench.envs.associative_recall import AssociativeRecall
 from membench.report import text
 from membench.report.frame import cells, median_time, num_solved
+from membench.report.judging import Finding, verdict
 from membench.report.tables import Table, shown_key
 
 BY_WEIGHTS, BY_STATE = "weights, by gradient steps (MAML)", "state, within an episode"
@@ -53,3 +54,14 @@ def adaptation_table(frame: pd.DataFrame) -> Table:
         "Processor seconds": values.cpu_seconds.map(text.seconds),
     }
     return Table(values, pd.DataFrame(shown))
+
+
+def adapts_in_a_few_steps(frame: pd.DataFrame) -> Finding | None:
+    """Judge whether weights that adapt by gradient steps come to solve new mappings."""
+    runs = frame.loc[frame.objective == "maml"]
+    if runs.empty:
+        return None
+    steps = " or ".join(sorted({str(settings["maml.num_inner_steps"]) for settings in runs.settings}))
+    shares = ", ".join(map(text.share, runs.counted_success))
+    agreed = (runs.status == "solved").tolist()
+    return Finding(f"success {shares} after {steps} inner steps", verdict(agreed), len(runs))

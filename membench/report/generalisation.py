@@ -11,6 +11,7 @@ from matplotlib.ticker import NullLocator
 from membench import stats
 from membench.report import text
 from membench.report.frame import Cell, cell_names, cells, differ_by_horizon_only
+from membench.report.judging import Finding, Judge, verdict
 from membench.report.looks import Look, looks
 from membench.report.panels import GREY, WIDTH, chance_line, chance_note, legend, note
 from membench.report.tables import KEY, Table, shown_key
@@ -95,3 +96,23 @@ def _horizon_axis(axes: Axes, runs: pd.DataFrame) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(ylim=(-0.03, 1.05), ylabel="success")
     axes.set_xlabel("horizon of the test (steps between cue and query)")
+
+
+def holds_on(architecture: str, learned: float) -> Judge:
+    """Judge whether runs that get `learned` right at their training's horizon do so at the longest tested."""
+
+    def judge(frame: pd.DataFrame) -> Finding | None:
+        runs = frame.loc[(frame.architecture == architecture) & frame.success_at.map(bool)]
+        trained = zip(runs.success_at, runs.first_horizon, strict=True)
+        runs = runs.loc[[found.get(horizon, 0.0) >= learned for found, horizon in trained]]
+        if runs.empty:
+            return None
+        points = dict(success_at(runs))
+        measured = ", ".join(
+            f"{text.share(float(np.mean(success)))} at {text.count(horizon)}"
+            for horizon, success in points.items()
+        )
+        agreed = [success >= learned for success in points[max(points)]]
+        return Finding(f"success {measured}", verdict(agreed), len(runs))
+
+    return judge

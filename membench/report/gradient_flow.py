@@ -6,9 +6,12 @@ import pandas as pd
 
 from membench.report import text
 from membench.report.frame import cells, is_lost, num_solved, varying_settings
+from membench.report.judging import Finding, larger, runs_with_both, verdict
+from membench.report.looks import display_name
 from membench.report.tables import KEY, Table, shown_key
 
-REMEDIES = {"ppo.max_grad_norm", "memory.residual", "memory.layer_norm"}
+CLIP = "ppo.max_grad_norm"
+REMEDIES = {CLIP, "memory.residual", "memory.layer_norm"}
 """Settings that the deep dive names as remedies; gates are a matter of the memory."""
 
 SHARES = ("before", "after")
@@ -25,8 +28,8 @@ def cue_shares(runs: pd.DataFrame, when: str) -> pd.Series:
 
 
 def _of_the_cue(runs: pd.DataFrame, when: str, name: str) -> pd.Series:
-    found = runs[f"cue_gradient_{when}"]
-    return found.map(lambda one: math.nan if one is None else getattr(one, name)).astype(float)
+    found = [math.nan if one is None else getattr(one, name) for one in runs[f"cue_gradient_{when}"]]
+    return pd.Series(found, runs.index, dtype=float)
 
 
 def largest_norm(runs: pd.DataFrame) -> float:
@@ -63,3 +66,30 @@ def gradient_flow_table(frame: pd.DataFrame) -> Table:
         "Largest norm in training": values.largest_norm.map(text.scientific),
     }
     return Table(values, pd.DataFrame(shown))
+
+
+def gates_preserve_gradients(frame: pd.DataFrame) -> Finding | None:
+    """Judge whether more of the gradient reaches the cue in a GRU than in an RNN, both untrained."""
+    if CLIP in frame:
+        frame = frame.loc[frame[CLIP] > 0]  # what is clipped later is the same before
+    return larger("cue_share", "gru", "rnn", text.scientific)(
+        frame.assign(cue_share=cue_shares(frame, "before"))
+    )
+
+
+def clipping_prevents_explosion(frame: pd.DataFrame) -> Finding | None:
+    """Judge whether fewer runs diverge with clipping than without, memory by memory; ties tell nothing."""
+    if CLIP not in frame:
+        return None
+    frame = runs_with_both(frame, CLIP, {0.0, 1.0})
+    agreed, measured = [], []
+    for name, runs in frame.groupby("architecture", sort=False):
+        sides = [runs.loc[runs[CLIP] == norm] for norm in (1.0, 0.0)]
+        clipped, free = (is_lost(side).mean() for side in sides)
+        agreed.append(None if clipped == free else clipped < free)
+        told = [
+            f"{is_lost(side).sum()} of {len(side)} (largest norm {text.scientific(largest_norm(side))})"
+            for side in sides
+        ]
+        measured.append(f"{display_name(str(name))} {told[0]}, unclipped {told[1]}")
+    return Finding(f"diverged: {'; '.join(measured)}", verdict(agreed), len(frame)) if measured else None

@@ -195,12 +195,7 @@ def helps(
     def judge(frame: pd.DataFrame) -> Finding | None:
         if setting not in frame:
             return None
-        pair = frame.assign(task_name=names_without(frame, setting))
-        if unstated is not None:
-            pair[setting] = pair[setting].map(lambda stated: unstated if pd.isna(stated) else stated)
-        pair = pair.loc[pair[setting].isin([value, usual])]
-        has_both = pair.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
-        pair = pair.loc[has_both]
+        pair = runs_with_both(frame, setting, {value, usual}, unstated=unstated)
         if pair.empty:
             return None
         agreed, measured = [], []
@@ -212,6 +207,21 @@ def helps(
         return Finding("; ".join(measured), verdict(agreed), len(pair))
 
     return judge
+
+
+def runs_with_both(
+    frame: pd.DataFrame, setting: str, values: set, *, unstated: str | float | None = None
+) -> pd.DataFrame:
+    """Return the runs with either of two values of a setting, where one memory and task has both.
+
+    They get a column `task_name`, what tells tasks apart but for the setting; `unstated` as for `helps`.
+    """
+    frame = frame.assign(task_name=names_without(frame, setting))
+    if unstated is not None:
+        frame[setting] = frame[setting].map(lambda stated: unstated if pd.isna(stated) else stated)
+    frame = frame.loc[frame[setting].isin(list(values))]
+    has_both = frame.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
+    return frame.loc[has_both]
 
 
 def training_speed(runs: pd.DataFrame) -> Measured:

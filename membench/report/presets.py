@@ -5,6 +5,8 @@ import pandas as pd
 from membench.config import flatten
 from membench.report import text
 from membench.report.frame import cells, num_solved
+from membench.report.judging import Finding, training_speed, verdict
+from membench.report.looks import display_name
 from membench.report.tables import KEY, Table, shown_key
 from membench.suite import list_presets, load_preset
 
@@ -47,3 +49,22 @@ def presets_table(frame: pd.DataFrame) -> Table:
         "Peak memory": values.peak_memory_bytes.map(text.size),
     }
     return Table(values, pd.DataFrame(shown))
+
+
+def cpu_preset_is_faster(frame: pd.DataFrame) -> Finding | None:
+    """Judge whether the preset for a CPU trains faster there than the deep dive's usual values."""
+    on_cpu = frame.loc[frame.device == "cpu"]
+    speeds: dict[str, dict[str, pd.DataFrame]] = {}
+    for cell in cells(on_cpu):
+        if preset := preset_of(cell.runs.iloc[0]):
+            speeds.setdefault(cell.architecture, {})[preset] = cell.runs
+    pairs = {name: found for name, found in speeds.items() if {"doc", "doc-cpu"} <= found.keys()}
+    if not pairs:
+        return None
+    agreed, measured = [], []
+    for name, found in pairs.items():
+        fast, usual = (training_speed(found[preset]) for preset in ("doc-cpu", "doc"))
+        agreed.append(fast.value > usual.value)
+        measured.append(f"{display_name(name)} {fast.shown} against {usual.shown}")
+    num_runs = sum(len(found[preset]) for found in pairs.values() for preset in ("doc", "doc-cpu"))
+    return Finding("; ".join(measured), verdict(agreed), num_runs)
