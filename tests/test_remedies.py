@@ -3,6 +3,7 @@
 import math
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from test_claims import judged, run_with
@@ -10,9 +11,10 @@ from test_report import make_record
 
 from architectures.gru_pmm import GRUPMM
 from membench.agent import build_agent
-from membench.config import RunConfig, build_config, merge, nest
+from membench.config import build_config, merge, nest
 from membench.diagnosis import cue_gradient
-from membench.envs import make_task
+from membench.envs import Episodes, make_task
+from membench.envs.cue_memory import CueMemory
 from membench.errors import InputError
 from membench.execute import check_runnable
 from membench.frame import to_frame
@@ -74,25 +76,22 @@ def test_a_norm_of_zero_clips_nothing():
         assert float(measured[-1]) == 8.0
 
 
+class OneEpisode(CueMemory):
+    """Cue memory of which one episode is drawn, in double precision."""
+
+    def draw(self, random, num_episodes):
+        drawn = super().draw(random, 1)
+        return Episodes(drawn.observations.astype(np.float64), drawn.targets, drawn.lengths)
+
+
 def test_the_gradient_at_the_cue_is_that_of_finite_differences():
     config = brief(task={"horizon": 2})
-    task = make_task(config.task)
+    task = OneEpisode(config.task)
     torch.manual_seed(0)
     agent = build_agent(config, task).double()
     torch.nn.init.orthogonal_(agent.policy_head.weight)
-
-    class OneEpisode(type(task)):
-        def draw(self, random, num_episodes):
-            episodes = super().draw(random, 1)
-            return msgspec_free(episodes)
-
-    def msgspec_free(episodes):
-        return type(episodes)(episodes.observations.astype("float64"), episodes.targets, episodes.lengths)
-
-    found = cue_gradient(agent, OneEpisode(config.task), config.ppo)
-    import numpy as np
-
-    episodes = OneEpisode(config.task).draw(np.random.default_rng(0), 1)
+    found = cue_gradient(agent, task, config.ppo)
+    episodes = task.draw(np.random.default_rng(0), 1)
     answer = int(episodes.targets[0, -1])
 
     def loss(observations):
@@ -102,10 +101,9 @@ def test_the_gradient_at_the_cue_is_that_of_finite_differences():
 
     gradient = np.zeros_like(episodes.observations)
     for place in np.ndindex(gradient.shape):
-        moved = [episodes.observations.copy() for _ in range(2)]
-        moved[0][place] += 1e-5
-        moved[1][place] -= 1e-5
-        gradient[place] = (loss(moved[0]) - loss(moved[1])) / 2e-5
+        step = np.zeros_like(gradient)
+        step[place] = 1e-5
+        gradient[place] = (loss(episodes.observations + step) - loss(episodes.observations - step)) / 2e-5
     by_step = np.linalg.norm(gradient[0], axis=-1)
     assert found is not None
     assert found.norm == pytest.approx(by_step[0], rel=1e-4)
@@ -144,18 +142,20 @@ def test_success_at_other_horizons_is_measured_without_training_there(architectu
     assert record.evaluation_steps == plain.evaluation_steps + 40 * further
 
 
-def test_a_memoryless_agent_is_at_chance_at_every_horizon_and_an_oracle_perfect():
-    for name, expected in (("none", 0.25), ("oracle", 1.0)):
-        config = brief(
-            name,
-            memory={},
-            task={"horizon": 2, "reveal_cue": name == "oracle"},
-            evaluation={"horizons": [2, 30], "num_final_episodes": 400},
-            ppo={"num_envs": 32, "num_epochs": 4, "learning_rate": 1e-2},
-            total_timesteps=12_000 if name == "oracle" else 50,
-        )
-        for success in train(config).success_at.values():
-            assert success == pytest.approx(expected, abs=0.08)
+@pytest.mark.parametrize(("reveal_cue", "low", "high"), [(True, 0.95, 1.0), (False, 0.1, 0.4)])
+def test_without_a_memory_other_horizons_are_at_chance_unless_the_cue_is_shown(reveal_cue, low, high):
+    config = build_config(
+        {
+            "architecture": "none",
+            "memory": {"hidden_size": 16},
+            "task": {"horizon": 2, "reveal_cue": reveal_cue},
+            "evaluation": {"horizons": [2, 30], "num_final_episodes": 200},
+            "ppo": {"learning_rate": 1e-2},
+            "total_timesteps": 10_000,
+        }
+    )
+    for success in train(config).success_at.values():
+        assert low <= success <= high
 
 
 def test_horizons_that_a_task_cannot_have_are_refused_before_training():
@@ -266,24 +266,24 @@ def test_the_table_of_gradients_says_what_reached_the_cue_and_what_was_lost():
     assert "gradient_flow" not in all_tables(tidy(to_frame([make_record(), make_record("lstm")])))
 
 
-def tested(success, seed=0, **fields):
+def examined(success_at, seed=0, **fields):
     config = build_config({"architecture": "gru_pmm", "task": {"horizon": 20}, "seed": seed})
-    record = make_record("gru_pmm", 20, seed, success_at=success, **fields)
+    record = make_record("gru_pmm", 20, seed, success_at=success_at, **fields)
     return msgspec.structs.replace(record, config=config)
 
 
 def test_what_was_learned_must_hold_at_the_longest_horizon():
     judge = holds_on("gru_pmm", 0.95)
     good, bad, unlearned = {20: 1.0, 500: 0.97}, {20: 1.0, 500: 0.3}, {20: 0.5, 500: 0.3}
-    assert judged(judge, [tested(good), tested(unlearned, 1)]).verdict == "holds"
-    assert judged(judge, [tested(good), tested(bad, 1)]).verdict == "depends"
-    found = judged(judge, [tested(bad)])
+    assert judged(judge, [examined(good), examined(unlearned, 1)]).verdict == "holds"
+    assert judged(judge, [examined(good), examined(bad, 1)]).verdict == "depends"
+    found = judged(judge, [examined(bad)])
     assert (found.verdict, found.measured) == ("does not hold", "success 1.00 at 20, 0.30 at 500")
-    assert judged(judge, [tested(unlearned)]) is None and judged(judge, [make_record()]) is None
+    assert judged(judge, [examined(unlearned)]) is None and judged(judge, [make_record()]) is None
 
 
 def test_a_lost_run_counts_at_chance_at_every_horizon():
-    frame = tidy(to_frame([tested({20: 1.0, 50: 0.5}), tested({}, 1, status="diverged", success=None)]))
+    frame = tidy(to_frame([examined({20: 1.0, 50: 0.5}), examined({}, 1, status="diverged", success=None)]))
     values = all_tables(frame)["generalisation"].values
     assert values.test_horizon.tolist() == [20, 50]
     assert values["mean"].tolist() == [0.625, 0.375]
@@ -318,8 +318,9 @@ def test_runs_are_known_by_the_preset_that_they_follow():
 
     records = [under("doc", 300.0), under("doc-cpu", 500.0), under("doc-gpu", 20.0)]
     frame = tidy(to_frame(records))
-    assert [preset_of(run) for _, run in frame.iterrows()] == ["doc", "doc-cpu", "doc-gpu"]
-    assert all_tables(frame)["presets"].values.preset.tolist() == ["doc", "doc-cpu", "doc-gpu"]
+    followed = {run.run_id: preset_of(run) for _, run in frame.iterrows()}
+    assert [followed[record.run_id] for record in records] == ["doc", "doc-cpu", "doc-gpu"]
+    assert sorted(all_tables(frame)["presets"].values.preset) == ["doc", "doc-cpu", "doc-gpu"]
     found = judged(cpu_preset_is_faster, records)
     assert (found.verdict, found.measured, found.runs) == ("holds", "GRU 500 against 300", 2)
     changed = tidy(to_frame([under("doc", 300.0, ppo={"learning_rate": 0.5})]))
