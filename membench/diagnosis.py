@@ -95,15 +95,17 @@ def cue_gradient(agent: Agent, task: Task, config: PPOConfig) -> CueGradient | N
 
 
 def _gradient_norms(agent: Agent, episodes: Episodes) -> Tensor:
-    """Return, step by step [t], the norm of the gradient of the answers' cross-entropy with respect to what
-    is observed: its root mean square over episodes."""
+    """Return the norm [t] of the answers' cross-entropy's gradient with respect to each step's observation.
+
+    It is the root mean square over episodes; 0 where what is observed makes no difference.
+    """
     device = agent.value_head.weight.device
     observations = torch.from_numpy(episodes.observations).to(device).requires_grad_()
     asked = torch.from_numpy(episodes.is_question)
     answers = torch.from_numpy(episodes.targets)[asked].to(device)
     outputs, _ = agent.evaluate(observations)
     loss = F.cross_entropy(outputs[asked.to(device)], answers)
-    (gradient,) = torch.autograd.grad(loss, observations)
+    (gradient,) = torch.autograd.grad(loss, observations, allow_unused=True, materialize_grads=True)
     return gradient.square().sum(-1).mean(0).sqrt()
 
 

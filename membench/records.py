@@ -105,7 +105,8 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     success_at: dict[NonNegativeInt, Fraction] = {}
     """Horizon -> what `success` is at each of `evaluation.horizons`."""
     cue_gradient_before: CueGradient | None = None
-    """Before training; None where the task has no fixed step of the cue, or the gradient is not finite."""
+    """Before training, of a ladder at its first rung; None where the task has no fixed step of the cue, or
+    the gradient is not finite."""
     cue_gradient_after: CueGradient | None = None
     """After training; of a ladder, at its frontier."""
     frontier: NonNegativeInt | None = None
