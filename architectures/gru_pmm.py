@@ -16,6 +16,10 @@ Where the deep dive is silent: M_0 is learned and starts with orthogonal rows of
 equal slots every slot receives the same write for ever and 64 slots act as one; LayerNorm and the residual
 are on the read-out and the latent, never on M itself, so that what is written persists. Queries and values
 depend on the encoder's output only, never on what was read.
+
+The deep dive names both among its remedies for vanishing gradients, so each can be left out to see what it
+does: without the residual, y_t = LayerNorm(O LayerNorm([...])), and the memory is the encoder's only way out;
+without LayerNorm, y_t = e_t + O [...]. The residual of a write is its equation and always there.
 """
 
 import math
@@ -110,7 +114,7 @@ class EncoderWithSlots(Memory):
         input_size: features per observation.
         make_slots: makes the module that is written to and read from.
         read_size: features of what it reads.
-        hidden_size, num_layers, gate_timescales, fused: as for `GRUPMM`.
+        hidden_size, num_layers, gate_timescales, fused, residual, layer_norm: as for `GRUPMM`.
 
     State: `hidden` and `lower` as for the GRU, `memory` that of the slots.
     """
@@ -125,14 +129,17 @@ class EncoderWithSlots(Memory):
         num_layers: int,
         gate_timescales: Timescales | None,
         fused: bool,
+        residual: bool = True,
+        layer_norm: bool = True,
     ):
         super().__init__(input_size, hidden_size)
         self.encoder = nn.GRU(input_size, hidden_size, num_layers, batch_first=True)
         self.pmm = make_slots()
-        self.fused = fused
-        self.read_norm = nn.LayerNorm(read_size)
+        self.fused, self.residual = fused, residual
+        make_norm = nn.LayerNorm if layer_norm else nn.Identity
+        self.read_norm = make_norm(read_size)
         self.read_projection = nn.Linear(read_size, hidden_size)
-        self.latent_norm = nn.LayerNorm(hidden_size)
+        self.latent_norm = make_norm(hidden_size)
         if gate_timescales is not None:
             spread_update_gates(self.encoder, gate_timescales)
 
@@ -147,7 +154,8 @@ class EncoderWithSlots(Memory):
         reads, memory = self.pmm(features, state["memory"], trace)
         if trace is not None:
             trace.record("hidden", features)
-        y = self.latent_norm(features + self.read_projection(self.read_norm(reads)))
+        latent = self.read_projection(self.read_norm(reads))
+        y = self.latent_norm(features + latent if self.residual else latent)
         return y, {**encoder_state, "memory": memory}
 
 
@@ -163,6 +171,8 @@ class GRUPMM(EncoderWithSlots):
         gate_timescales: range of the encoder units' initial time constants in steps; None keeps PyTorch's
             biases.
         fused: whole sequences at once, not step by step; the same but for rounding.
+        residual: add the encoder's output to what was read; without, all goes through the memory.
+        layer_norm: normalise what was read, and the latent.
 
     State: `hidden` and `lower` as for the GRU, `memory` [b slot d].
     """
@@ -181,6 +191,8 @@ class GRUPMM(EncoderWithSlots):
         num_read_heads: int = 4,
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
+        residual: bool = True,
+        layer_norm: bool = True,
     ):
         def make_slots() -> PredictiveMemoryModule:
             return PredictiveMemoryModule(
@@ -200,4 +212,6 @@ class GRUPMM(EncoderWithSlots):
             num_layers=num_layers,
             gate_timescales=gate_timescales,
             fused=fused,
+            residual=residual,
+            layer_norm=layer_norm,
         )

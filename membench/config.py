@@ -92,7 +92,8 @@ class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     entropy_start: NonNegativeFloat = 0.01
     entropy_end: NonNegativeFloat = 0.01
     """The entropy coefficient is annealed geometrically from start to end; equal means constant."""
-    max_grad_norm: PositiveFloat = 1.0
+    max_grad_norm: NonNegativeFloat = 1.0
+    """A gradient with a larger norm is scaled down to this; 0 leaves it as it is."""
     steps_per_backward: PositiveInt = 2**17
     """Steps whose gradient is computed at once, one episode at least; a minibatch with more goes a few
     episodes at a time. Changes results by rounding only."""
@@ -111,6 +112,8 @@ class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     answers of the last 320 training episodes were right: a greedy policy is right before the sampled is."""
     num_final_episodes: PositiveInt = 1_000
     """Fresh episodes after training that `success` is measured on."""
+    horizons: list[NonNegativeInt] = []
+    """Horizons to examine the final policy at, without training there, on as many fresh episodes each."""
 
 
 class ComputeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -196,8 +199,10 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"matched_parameters {self.matched_parameters}: is noted beside the memory.hidden_size that "
                 "--match-parameters chooses; there is none"
             )
-        if self.objective == "maml" and (self.ladder or self.curriculum):
-            raise ValueError("objective 'maml': must not be set beside a ladder or a curriculum")
+        if self.objective == "maml" and (self.ladder or self.curriculum or self.evaluation.horizons):
+            raise ValueError(
+                "objective 'maml': must not be set beside a ladder, a curriculum or evaluation.horizons"
+            )
         if self.curriculum:
             self._check_curriculum()
         if self.ladder and self.task.horizon == 0:

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from membench.agent import Agent, build_agent
 from membench.config import PPOConfig, RunConfig
-from membench.envs import OpenLoopTask, make_task
+from membench.envs import Episodes, OpenLoopTask, Task, make_task
 from membench.envs.episodes import as_open_loop
 from membench.ppo import generalised_advantages, normalised
+from membench.records import CueGradient
 from membench.rollout import collect_open_loop, draw_noise
 from membench.streams import RandomStreams
 
@@ -58,15 +59,12 @@ def diagnose(config: RunConfig) -> Diagnosis:
 def diagnose_agent(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> Diagnosis:
     """Return the diagnosis of an agent, at any time of its training; the agent stays as it is."""
     episodes = task.draw(np.random.default_rng(0), NUM_EPISODES)
-    observations = torch.from_numpy(episodes.observations).requires_grad_()
-    asked = torch.from_numpy(episodes.is_question)
-    answers = torch.from_numpy(episodes.targets)[asked]
-    latents, _ = agent.memory(observations * agent.observation_scale, agent.initial_state(NUM_EPISODES))
+    observations, asked = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.is_question)
+    with torch.no_grad():
+        latents, _ = agent.memory(observations * agent.observation_scale, agent.initial_state(NUM_EPISODES))
     last_question = asked.shape[1] - 1 - asked.flip(1).long().argmax(1)
-    at_last_question = latents[torch.arange(NUM_EPISODES), last_question].detach()
-    loss = F.cross_entropy(agent.policy_head(latents[asked]), answers)
-    (gradient,) = torch.autograd.grad(loss, observations)
-    norms = gradient.square().sum(-1).mean(0).sqrt()
+    at_last_question = latents[torch.arange(NUM_EPISODES), last_question]
+    norms = _gradient_norms(agent, episodes)
     feature_norm = at_last_question.norm(dim=1).mean()
     last_answers = torch.from_numpy(episodes.targets)[torch.arange(NUM_EPISODES), last_question]
     distance = _distance_between(at_last_question, last_answers)
@@ -76,6 +74,39 @@ def diagnose_agent(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> Diagn
         cue_gradient=float(norms[0] / norms.norm()) if norms.any() else 0.0,
         question_share=_question_share(agent, task, config),
     )
+
+
+def cue_gradient(agent: Agent, task: Task, config: PPOConfig) -> CueGradient | None:
+    """Return how much gradient reaches the cue, at any time of training; the agent stays as it is.
+
+    Of long episodes fewer are drawn, so that no more steps are held at once than training holds.
+
+    Returns:
+        None for a task that shows the cue at no fixed step, and for a gradient that is not finite.
+    """
+    if task.cue_step is None or not isinstance(task, OpenLoopTask):
+        return None
+    num_episodes = min(NUM_EPISODES, max(1, config.steps_per_backward // task.max_episode_steps))
+    norms = _gradient_norms(agent, task.draw(np.random.default_rng(0), num_episodes))
+    norm, whole = norms[task.cue_step], norms.norm()
+    if not whole.isfinite():
+        return None
+    return CueGradient(norm=float(norm), share=min(1.0, float(norm / whole)) if whole else 0.0)
+
+
+def _gradient_norms(agent: Agent, episodes: Episodes) -> Tensor:
+    """Return the norm [t] of the answers' cross-entropy's gradient with respect to each step's observation.
+
+    It is the root mean square over episodes; 0 where what is observed makes no difference.
+    """
+    device = agent.value_head.weight.device
+    observations = torch.from_numpy(episodes.observations).to(device).requires_grad_()
+    asked = torch.from_numpy(episodes.is_question)
+    answers = torch.from_numpy(episodes.targets)[asked].to(device)
+    outputs, _ = agent.evaluate(observations)
+    loss = F.cross_entropy(outputs[asked.to(device)], answers)
+    (gradient,) = torch.autograd.grad(loss, observations, allow_unused=True, materialize_grads=True)
+    return gradient.square().sum(-1).mean(0).sqrt()
 
 
 def _distance_between(latents: Tensor, answers: Tensor) -> Tensor:

@@ -63,8 +63,8 @@ def check_runnable(configs: list[RunConfig]) -> None:
         with torch.device("meta"):
             build_agent(config, make_task(config.task))
     for config in configs:
-        for stage in config.curriculum:
-            make_task(msgspec.structs.replace(config.task, horizon=stage.horizon))
+        for horizon in [stage.horizon for stage in config.curriculum] + config.evaluation.horizons:
+            make_task(msgspec.structs.replace(config.task, horizon=horizon))
     for device in {config.device for config in configs} - {"cpu"}:
         if not torch.cuda.is_available():
             raise InputError(f"--device {device!r}: no CUDA device here (legal: cpu)")

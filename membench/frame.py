@@ -24,6 +24,9 @@ TASK_COLUMNS = (
 )
 """Fields of the task, beside its name and horizon, that a frame has as columns."""
 
+STRUCTURED = ("curve", "rungs", "success_at", "cue_gradient_before", "cue_gradient_after")
+"""Fields of a record that are more than a number or a text, as columns of a frame at its end."""
+
 NOT_A_SETTING = (
     *("architecture", "matched_parameters", "objective", "total_timesteps", "ladder", "seed"),
     *("device", "num_threads"),
@@ -54,15 +57,15 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
     The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
     `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
     configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
-    each; `curve` and `rungs` as lists; `code` and `machine`, where the run comes from, by the numbers of
-    `provenance.numbered`.
+    each; the fields `STRUCTURED` as they are; `code` and `machine`, where the run comes from, by the numbers
+    of `provenance.numbered`.
     """
     origins = {"code": code_origins(records), "machine": machine_origins(records)}
     numbers = {name: numbered(found, records) for name, found in origins.items()}
     plain = [
         field
         for field in RunRecord.__struct_fields__
-        if field not in ("config", "versions", "machine", "parameters", "curve", "rungs")
+        if field not in ("config", "versions", "machine", "parameters", *STRUCTURED)
     ]
     rows: list[dict[str, Any]] = [
         {name: getattr(record, name) for name in plain}
@@ -78,10 +81,10 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
             "parts": record.parameters,
         }
         | {name: getattr(record.config.task, name) for name in TASK_COLUMNS}
-        | {"curve": record.curve, "rungs": record.rungs}
+        | {name: getattr(record, name) for name in STRUCTURED}
         | {name: numbers[name][found[place]] for name, found in origins.items()}
         for place, record in enumerate(records)
     ]
     configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon"]
     configured += ["settings", "parts"]
-    return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, "curve", "rungs", *origins])
+    return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, *STRUCTURED, *origins])

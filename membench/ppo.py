@@ -4,6 +4,7 @@ Source: Schulman et al. 2017, arXiv 1707.06347; advantages: Schulman et al. 2016
 b episode, t step. Every mean is over real steps; padding changes neither loss nor gradient.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -182,13 +183,15 @@ def backward(
 def descend(agent: Agent, optimizer: torch.optim.Optimizer, scalars: Tensor, max_grad_norm: float) -> Tensor:
     """Clip the agent's gradient and take a step; `scalars` are the loss and what else was measured.
 
+    A `max_grad_norm` of 0 clips nothing.
+
     Returns:
         The scalars, with the gradient's norm before clipping behind them.
 
     Raises:
         DivergenceError: instead of the step, if one of them is not finite or has exploded.
     """
-    grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), max_grad_norm)
+    grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), max_grad_norm or math.inf)
     measured = torch.cat([scalars, grad_norm.unsqueeze(0)])
     if not (measured.abs() < EXPLODED).all():
         raise DivergenceError(f"loss {scalars[0].item():.3g}, gradient norm {grad_norm.item():.3g}")

@@ -65,6 +65,15 @@ class Rung(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     seconds: float
 
 
+class CueGradient(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much gradient of the answers' cross-entropy reaches what the step of the cue shows."""
+
+    norm: NonNegativeFloat
+    """Root mean square over episodes of the gradient's norm."""
+    share: Fraction
+    """Of that of the gradient with respect to all steps."""
+
+
 class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a run came to. Times are in seconds from the start of the process that trained.
 
@@ -93,6 +102,13 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     train_success: Fraction | None = None
     """Share of right answers of the sampled policy over the last 320 training episodes; of a ladder, what
     `sampled_success` is."""
+    success_at: dict[NonNegativeInt, Fraction] = {}
+    """Horizon -> what `success` is at each of `evaluation.horizons`."""
+    cue_gradient_before: CueGradient | None = None
+    """Before training, of a ladder at its first rung; None where the task has no fixed step of the cue, or
+    the gradient is not finite."""
+    cue_gradient_after: CueGradient | None = None
+    """After training; of a ladder, at its frontier."""
     frontier: NonNegativeInt | None = None
     """The longest horizon that a ladder solved; `success` is measured there, with the weights of then."""
     rungs: list[Rung] = []

@@ -9,12 +9,14 @@
     seeds = 3                            seeds 0 ... 2
     [[profiles.quick.cells]]             fields of `RunConfig` per cell, and if need be:
     architectures = ["gru_pmm"]          the only ones that the cell is for
+    preset = "doc"                       whose values the cell's own are laid over
     [profiles.quick.grid]                every cell once for each combination of these values:
     "ppo.discount" = [0.9, 0.99]         the field's dotted name, in quotes
 
 A profile's runs are its cells x seeds x architectures. Later layers win over earlier ones: the class's own
-settings, what `membench tune` found, suite, profile, cell, preset, then the command line. A preset is a TOML
-file with a description, `settings` and `memory`; as it states sizes, parameters are not matched under it.
+settings, what `membench tune` found, suite, profile, a cell's preset, the cell, `--preset`, then the command
+line. A preset is a TOML file with a description, `settings` and `memory`; as it states sizes, parameters are
+not matched under it.
 
 A suite file may come from anyone: architectures that are not installed, `module:Class`, are code to import,
 and are taken from the command line (`--architectures`) alone.
@@ -36,6 +38,9 @@ from membench.config import PositiveInt, RunConfig, Settings, build_config, merg
 from membench.errors import InputError, unknown_name
 from membench.tuning import own_settings
 from membench.validation import check_finite, explain
+
+ABOUT_A_CELL = ("architectures", "preset")
+"""Keys of a cell that are no fields of `RunConfig`."""
 
 MOST_RUNS = 100_000
 """Of a profile; beyond it is a slip, such as a budget in the place of seeds."""
@@ -67,7 +72,7 @@ class Profile(Layer, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     seeds: PositiveInt
     cells: Annotated[list[dict[str, Any]], Meta(min_length=1)]
-    """Fields of `RunConfig`, beside them `architectures` where a cell is not for all."""
+    """Fields of `RunConfig`, beside them `architectures` where a cell is not for all, and `preset`."""
     grid: dict[str, Annotated[list[Any], Meta(min_length=1)]] = {}
     """Dotted field -> the values that it takes in turn, in every cell."""
 
@@ -112,14 +117,14 @@ def load_suite(name_or_path: str) -> Suite:
     return _read(files("suites") / f"{name_or_path}.toml", Suite)
 
 
-def load_preset(name: str) -> Preset:
-    """Read a preset by name.
+def load_preset(name: str, source: str = "--preset") -> Preset:
+    """Read a preset by name; `source` is what an error message says that the name comes from.
 
     Raises:
         InputError: if there is none of that name.
     """
     if name not in list_presets():
-        raise unknown_name("--preset", name, list_presets())
+        raise unknown_name(source, name, list_presets())
     return _read(files("suites") / "presets" / f"{name}.toml", Preset)
 
 
@@ -164,8 +169,8 @@ def plan_runs(
     configs = []
     for number, cell in enumerate(profile.all_cells()):
         where = f"{source}, profile {profile_name!r}, cell {number}"
-        cell_settings = {name: value for name, value in cell.items() if name != "architectures"}
-        chosen = _chosen_architectures(cell, suite, where)
+        cell_settings = {name: value for name, value in cell.items() if name not in ABOUT_A_CELL}
+        chosen, of_the_cell = _chosen_architectures(cell, suite, where), _chosen_preset(cell, where)
         in_cell = [name for name in architectures if chosen is None or name in chosen]
         for seed, architecture in itertools.product(range(num_seeds or profile.seeds), in_cell):
             config = build_config(
@@ -173,6 +178,7 @@ def plan_runs(
                     own_settings(architecture),
                     suite.settings_for(architecture),
                     profile.settings_for(architecture),
+                    of_the_cell.settings_for(architecture) if of_the_cell else {},
                     cell_settings,
                     preset.settings_for(architecture) if preset else {},
                     {"architecture": architecture, "seed": seed},
@@ -180,7 +186,7 @@ def plan_runs(
                 ),
                 source=where,
             )
-            is_sized = "hidden_size" in cell_settings.get("memory", {})
+            is_sized = of_the_cell or "hidden_size" in cell_settings.get("memory", {})
             configs.append(config if is_sized else _matched(config, num_parameters))
     return list({config.run_id: config for config in configs}.values())  # overrides can make cells the same
 
@@ -219,6 +225,13 @@ def _chosen_architectures(cell: dict[str, Any], suite: Suite, where: str) -> lis
         if name not in suite.architectures:
             raise unknown_name(f"{where}: architecture", name, suite.architectures)
     return chosen
+
+
+def _chosen_preset(cell: dict[str, Any], where: str) -> Preset | None:
+    """Return the preset that a cell names; None if it names none."""
+    if "preset" not in cell:
+        return None
+    return load_preset(str(cell["preset"]), f"{where}: preset")
 
 
 def _matched(config: RunConfig, num_parameters: int | None) -> RunConfig:

@@ -108,6 +108,7 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
         **outcome,
         status=status,
         error=error,
+        cue_gradient_before=training.cue_gradient_before,
         frontier=training.frontier,
         rungs=training.rungs,
         steps=training.steps,

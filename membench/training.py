@@ -15,9 +15,10 @@ from torch import Tensor
 from membench import ppo, schedules, supervised
 from membench.agent import Agent, build_agent
 from membench.config import RunConfig
+from membench.diagnosis import cue_gradient
 from membench.envs import Task, TaskVectorEnv, make_task
 from membench.ppo import UpdateStatistics
-from membench.records import CurvePoint, Rung
+from membench.records import CueGradient, CurvePoint, Rung
 from membench.rollout import Rollout, collect, draw_noise
 from membench.streams import RandomStreams
 from membench.usage import Usage
@@ -50,6 +51,9 @@ class Examination(NamedTuple):
     """Sampled policy, fresh episodes."""
     train_success: float | None
     """Sampled policy, the latest training episodes."""
+    success_at: dict[int, float]
+    """Greedy policy, fresh episodes of other horizons."""
+    cue_gradient_after: CueGradient | None
 
 
 class SuccessWindow:
@@ -117,6 +121,7 @@ class Training:
         self.solved, self.sampled_95 = Milestone(), Milestone()
         self.curve: list[CurvePoint] = []
         self.rungs: list[Rung] = []
+        self.cue_gradient_before = cue_gradient(self.agent, self.task, config.ppo)
         self.rollout_success = 0.0
         """Share of right answers in the latest rollout."""
 
@@ -209,7 +214,12 @@ class Training:
         self, num_episodes: int, seeds: Iterator[int], generator: torch.Generator | None = None
     ) -> float:
         """Return success on fresh episodes: the greedy policy's or, with a generator, the sampled one's."""
-        envs = self._envs(self.task, num_episodes)
+        return self._examine_on(self.task, num_episodes, seeds, generator)
+
+    def _examine_on(
+        self, task: Task, num_episodes: int, seeds: Iterator[int], generator: torch.Generator | None = None
+    ) -> float:
+        envs = self._envs(task, num_episodes)
         rollout = collect(self.agent, envs, seed=next(seeds), noise=draw_noise(self.agent, envs, generator))
         self.evaluation_steps += rollout.num_steps
         return rollout.success
@@ -271,7 +281,18 @@ class Training:
             success=self.examine(num_episodes, random.final),
             sampled_success=self.examine(num_episodes, random.final, random.final_actions),
             train_success=self.window.success,
+            success_at={
+                horizon: self._examine_at(horizon, num_episodes)
+                for horizon in self.config.evaluation.horizons
+            },
+            cue_gradient_after=cue_gradient(self.agent, self.task, self.config.ppo),
         )
+
+    def _examine_at(self, horizon: int, num_episodes: int) -> float:
+        """Return the greedy policy's success on fresh episodes of another horizon."""
+        task = make_task(msgspec.structs.replace(self.config.task, horizon=horizon))
+        self.agent.make_room_for(task)
+        return self._examine_on(task, num_episodes, self.random.final)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs to go on from between two updates, bit for bit.
@@ -294,6 +315,7 @@ class Training:
             "curve": msgspec.to_builtins(self.curve),
             "rungs": msgspec.to_builtins(self.rungs),
             "rollout_success": self.rollout_success,
+            "cue_gradient_before": msgspec.to_builtins(self.cue_gradient_before),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -307,3 +329,4 @@ class Training:
         self.solved, self.sampled_95 = Milestone(**state["solved"]), Milestone(**state["sampled_95"])
         self.curve = msgspec.convert(state["curve"], list[CurvePoint])
         self.rungs = msgspec.convert(state["rungs"], list[Rung])
+        self.cue_gradient_before = msgspec.convert(state["cue_gradient_before"], CueGradient | None)

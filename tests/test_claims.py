@@ -10,7 +10,7 @@ from test_report import make_record
 from membench.config import build_config, merge, nest
 from membench.frame import to_frame
 from membench.plan import Plan, read_plan, write_plan
-from membench.records import make_results_folder, pack_records, write_record
+from membench.records import CueGradient, make_results_folder, pack_records, write_record
 from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
 from membench.report.frame import tidy
 from membench.report.impact import spread_over_seeds
@@ -27,7 +27,7 @@ from membench.report.judging import (
     steps_to_solved,
     training_speed,
 )
-from membench.suite import list_suites, load_suite
+from membench.suite import list_suites, load_suite, plan_runs
 
 WIDTH = "memory.hidden_size"
 
@@ -220,13 +220,18 @@ def test_a_profile_has_runs_for_the_claims_on_its_settings(profile):
 
 def _judged_on_equal_runs(claim, profile):
     suite = load_suite(claim.suite)
+    profiles = {profile: msgspec.structs.replace(suite.profiles[profile], match_parameters=None)}
+    suite = msgspec.structs.replace(suite, match_parameters=None, profiles=profiles)
     records = []
-    for architecture in suite.architectures:
-        for cell in suite.profiles[profile].all_cells():
-            settings = {key: value for key, value in cell.items() if key != "architectures"}
-            config = build_config(merge(settings, {"architecture": architecture}))
-            record = make_record(architecture, config.task.horizon)
-            records.append(msgspec.structs.replace(record, run_id=config.run_id, config=config))
+    for config in plan_runs(suite, profile, num_seeds=1):
+        record = make_record(
+            config.architecture,
+            config.task.horizon,
+            success_at=dict.fromkeys(config.evaluation.horizons, 1.0),
+            cue_gradient_before=CueGradient(norm=0.1, share=0.5),
+        )
+        task = config.task.name
+        records.append(msgspec.structs.replace(record, run_id=config.run_id, config=config, task=task))
     return judged(claim.judge, records)
 
 

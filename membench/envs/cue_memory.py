@@ -19,6 +19,7 @@ class CueMemory(OpenLoopTask):
     """Show `num_items` cues, wait `horizon` steps, ask for them in order."""
 
     name = "CueMemory-v0"
+    cue_step = 0
 
     def __init__(self, config: TaskConfig):
         super().__init__(

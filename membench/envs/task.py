@@ -28,6 +28,8 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
+    cue_step: ClassVar[int | None] = None
+    """The step that shows the cue that is asked for first; None where that is not fixed."""
 
     def __init__(
         self,

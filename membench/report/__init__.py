@@ -9,6 +9,7 @@ from membench.errors import InputError
 from membench.frame import to_frame
 from membench.records import RunRecord
 from membench.report import tables
+from membench.report.adaptation import adaptation_table, has_adaptation
 from membench.report.capacity import capacity_table
 from membench.report.comparisons import comparison_tables
 from membench.report.contents import Contents, ReportHeading
@@ -16,10 +17,13 @@ from membench.report.figures import figures_for
 from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_shown
 from membench.report.frontier import frontier_table
+from membench.report.generalisation import generalisation_table, has_other_horizons
+from membench.report.gradient_flow import gradient_flow_table, has_gradient_flow
 from membench.report.headline import headline, headline_caption, headline_table
 from membench.report.impact import impact_setting, impact_table
 from membench.report.origins import marked
 from membench.report.page import html_page, markdown_page
+from membench.report.presets import has_presets, presets_table
 from membench.report.ranking import improvement_table, profiles_table, ranking_table
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
@@ -92,6 +96,14 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         found["impact"] = impact_table(frame, setting)
     if has_rungs(frame):
         found["rungs"] = rungs_table(frame)
+    if has_gradient_flow(frame):
+        found["gradient_flow"] = gradient_flow_table(frame)
+    if has_other_horizons(frame):
+        found["generalisation"] = generalisation_table(frame)
+    if has_adaptation(frame):
+        found["adaptation"] = adaptation_table(frame)
+    if has_presets(frame):
+        found["presets"] = presets_table(frame)
     if len(set(frame.architecture)) > 1:
         found["improvement"] = improvement_table(frame)
     return found | {

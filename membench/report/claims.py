@@ -6,7 +6,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench.report import text
+from membench.report.adaptation import adapts_in_a_few_steps
 from membench.report.frame import is_lost
+from membench.report.generalisation import holds_on
+from membench.report.gradient_flow import clipping_prevents_explosion, gates_preserve_gradients
 from membench.report.judging import (
     Finding,
     Judge,
@@ -23,6 +26,7 @@ from membench.report.judging import (
     training_speed,
     verdict,
 )
+from membench.report.presets import cpu_preset_is_faster
 from membench.report.tables import Table
 
 DOCUMENT_SIZES = "horizons --preset doc"
@@ -89,7 +93,8 @@ STAGES = "5:20000,10:30000,20:50000"
 
 COMPONENTS, MECHANISMS = "Neural Network Components", "Memory Mechanisms"
 IMPACT, ADVANCED = "Hyperparameter Impact", "Advanced Techniques"
-COMPARISON = "Comparison with Other Architectures"
+DYNAMICS, RESEARCH = "Training Dynamics", "Research Directions"
+OPTIMISATION, COMPARISON = "Performance Optimization", "Comparison with Other Architectures"
 
 CLAIMS = [
     Claim(
@@ -118,6 +123,36 @@ CLAIMS = [
     ),
     Claim("The GRU's memory degrades over time", MECHANISMS, "horizons", _remembers_less_over_time),
     Claim("The PMM's memory persists until overwritten", MECHANISMS, "horizons", _persists),
+    Claim(
+        "The PMM's memory persists: learned at horizon 20, it holds over the longest delay tested",
+        MECHANISMS,
+        "generalisation",
+        holds_on("gru_pmm", LEARNED),
+    ),
+    Claim(
+        "GRU gates preserve gradients better than a vanilla RNN (the cue's share of the gradient, untrained)",
+        DYNAMICS,
+        "gradient-flow",
+        gates_preserve_gradients,
+    ),
+    Claim(
+        "Gradient clipping at norm 1.0 prevents explosion (runs that diverged)",
+        DYNAMICS,
+        "gradient-flow",
+        clipping_prevents_explosion,
+    ),
+    Claim(
+        "The PMM's residual connections help",
+        DYNAMICS,
+        "gradient-flow",
+        helps("memory.residual", True, False, unstated=True),
+    ),
+    Claim(
+        "LayerNorm helps, as it stabilises activations",
+        DYNAMICS,
+        "gradient-flow",
+        helps("memory.layer_norm", True, False, unstated=True),
+    ),
     Claim(
         "Hidden 128 is best for horizons < 10", IMPACT, "hidden-size", does_best(WIDTH, 128, horizons(0, 9))
     ),
@@ -252,6 +287,25 @@ CLAIMS = [
         better("mamba", "gru_pmm", horizons(50)),
     ),
     Claim("Mamba runs on GPUs only", COMPARISON, "horizons", _needs_a_gpu),
+    Claim(
+        "4 environments and a GRU of 1 x 128 train faster on a CPU than 2 x 256 (training steps/s)",
+        OPTIMISATION,
+        "doc-presets",
+        cpu_preset_is_faster,
+    ),
+    Claim(
+        "Top-k attention scales the memory to 1,000+ slots (1,024 sparse slots against 64 dense ones)",
+        RESEARCH,
+        "research",
+        better("pmm_sparse", "gru_pmm", horizons()),
+    ),
+    Claim(
+        "A hierarchy of 16 x 64 and 256 x 128 slots helps (against 64 x 128)",
+        RESEARCH,
+        "research",
+        better("pmm_hierarchical", "gru_pmm", horizons()),
+    ),
+    Claim("MAML learns to adapt in 5 gradient steps", RESEARCH, "research", adapts_in_a_few_steps),
 ]
 
 

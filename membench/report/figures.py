@@ -22,6 +22,7 @@ from membench.report.frame import (
     varies_in_what_is_shown,
 )
 from membench.report.frontier import frontier_figure
+from membench.report.generalisation import generalisation_figure, has_other_horizons
 from membench.report.looks import Look, looks
 from membench.report.panels import (
     WIDTH,
@@ -218,5 +219,7 @@ def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
         by_cell = {"success": success_rows_figure, "steps_to_solved": steps_to_solved_rows_figure}
     else:
         by_cell = {"success": success_figure, "steps_to_solved": steps_to_solved_figure}
+    if has_other_horizons(frame):
+        by_cell["generalisation"] = generalisation_figure
     learning_curves = learning_curves_grid if are_many(frame) else learning_curves_figure
     return by_cell | {"learning_curves": learning_curves, "cost": cost_figure}

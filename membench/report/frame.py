@@ -64,6 +64,11 @@ SETTING_NAMES: dict[str, Callable[[Any], str]] = {
     "ppo.entropy_end": "to {:g}".format,
     "curriculum": lambda stages: f"curriculum {_horizons(stages)}" if stages else "direct",
     "agent.head": "{} head".format,
+    "ppo.max_grad_norm": lambda norm: f"clipped at {norm:g}" if norm else "not clipped",
+    "ppo.num_envs": "{:.0f} environments".format,
+    "compute.precision": str,
+    "memory.residual": lambda is_on: "residual" if is_on else "no residual",
+    "memory.layer_norm": lambda is_on: "LayerNorm" if is_on else "no LayerNorm",
 }
 """How settings are named that tell cells apart; others by their last word and their value."""
 

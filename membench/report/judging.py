@@ -184,16 +184,18 @@ def _shown_difference(differences: Strata) -> str:
     return f"mean difference in success {text.signed(mean)}, 95 % interval: {interval}"
 
 
-def helps(setting: str, value: str | float, usual: str | float) -> Judge:
-    """Judge whether a value of a setting does better, as in `impact`, than the usual one."""
+def helps(
+    setting: str, value: str | float, usual: str | float, *, unstated: str | float | None = None
+) -> Judge:
+    """Judge whether a value of a setting does better, as in `impact`, than the usual one.
+
+    `unstated` is what a run has that does not state the setting: its class's default.
+    """
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        if setting not in frame or not {value, usual} <= set(frame[setting]):
+        if setting not in frame:
             return None
-        pair = frame.assign(task_name=names_without(frame, setting))
-        pair = pair.loc[pair[setting].isin([value, usual])]
-        has_both = pair.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
-        pair = pair.loc[has_both]
+        pair = runs_with_both(frame, setting, {value, usual}, unstated=unstated)
         if pair.empty:
             return None
         agreed, measured = [], []
@@ -205,6 +207,21 @@ def helps(setting: str, value: str | float, usual: str | float) -> Judge:
         return Finding("; ".join(measured), verdict(agreed), len(pair))
 
     return judge
+
+
+def runs_with_both(
+    frame: pd.DataFrame, setting: str, values: set, *, unstated: str | float | None = None
+) -> pd.DataFrame:
+    """Return the runs with either of two values of a setting, where one memory and task has both.
+
+    They get a column `task_name`, what tells tasks apart but for the setting; `unstated` as for `helps`.
+    """
+    frame = frame.assign(task_name=names_without(frame, setting))
+    if unstated is not None:
+        frame[setting] = frame[setting].map(lambda stated: unstated if pd.isna(stated) else stated)
+    frame = frame.loc[frame[setting].isin(list(values))]
+    has_both = frame.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
+    return frame.loc[has_both]
 
 
 def training_speed(runs: pd.DataFrame) -> Measured:

@@ -64,6 +64,51 @@ def _impact(contents: Contents) -> list[Part]:
     )
 
 
+def _gradient_flow(contents: Contents) -> list[Part]:
+    return _table(
+        contents,
+        "gradient_flow",
+        """
+        The gradient of the answers' cross-entropy with respect to what the step of the cue shows: its norm
+        (root mean square over 32 episodes) and its share of that with respect to all steps, medians over
+        runs, before training and after. Where all is learned the loss is near zero, and so is its gradient:
+        the share still compares. *Diverged* is the share of runs lost; the *largest norm* is that of an
+        update's mean gradient, before clipping, at any evaluation.
+        """,
+    )
+
+
+def _generalisation(contents: Contents) -> list[Part]:
+    return [
+        *_figure(
+            contents,
+            "generalisation",
+            "Success over the horizon of the test, a line per memory",
+            """
+            Success of the final policy over fresh episodes of horizons that it was not trained at. Lines join
+            the means; every marker is one seed, or from five seeds on a mean with its 95 % interval.
+            """,
+        ),
+        *_table(contents, "generalisation", "Success at other horizons, without training there."),
+    ]
+
+
+def _adaptation(contents: Contents) -> list[Part]:
+    return _table(
+        contents,
+        "adaptation",
+        """
+        Two ways to learn a new mapping of cues to answers: weights that adapt by gradient steps on support
+        episodes (MAML), and a state that adapts while pairs of cue and answer are shown in the episode. Both
+        are told the answers and train for as many environment steps.
+        """,
+    )
+
+
+def _presets(contents: Contents) -> list[Part]:
+    return _table(contents, "presets", "The deep dive's presets as they stand: medians, and mean success.")
+
+
 def _ranking(contents: Contents) -> list[Part]:
     return [
         *_table(
@@ -299,6 +344,10 @@ def _list(items: list[str]) -> list[Part]:
 SECTIONS: list[tuple[str, Callable[[Contents], list[Part]]]] = [
     ("Result", _result),
     ("What the setting does", _impact),
+    ("How gradients flow", _gradient_flow),
+    ("Horizons that were never trained", _generalisation),
+    ("Learning to adapt", _adaptation),
+    ("The document's presets", _presets),
     ("Over all tasks", _ranking),
     ("How far each climbed", _ladder),
     ("Cannot hold, or cannot learn", _rungs),

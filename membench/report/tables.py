@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench import stats
+from membench.frame import STRUCTURED
 from membench.report import text
 from membench.report.frame import (
     WHOLE_NUMBERS,
@@ -128,7 +129,7 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Steps/s": frame.steps_per_second.map(text.rounded),
         "Error": frame.error.fillna(""),
     }
-    values = frame.drop(columns=["curve", "rungs", "settings", "parts", "cell_place", "code", "machine"])
+    values = frame.drop(columns=[*STRUCTURED, "settings", "parts", "cell_place", "code", "machine"])
     values["success_low"] = [found.low if found else math.nan for found in intervals]
     values["success_high"] = [found.high if found else math.nan for found in intervals]
     values = values.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
