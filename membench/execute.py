@@ -130,7 +130,7 @@ def run_all(
         KeyboardInterrupt: after a second one; what was under way has the checkpoint that it had.
     """
     make_results_folder(results)
-    executor = make_executor(engine, configs)
+    executor = make_executor(engine, configs, results)
     standing = Standing(results.resolve(), configs, engine.num_jobs or executor.num_slots)
     queue = _Queue(standing, care, executor)
     with noticing_stops() as stop:

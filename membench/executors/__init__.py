@@ -7,6 +7,7 @@ checkpoints and logs in the results folder, which every machine that takes part 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
@@ -83,8 +84,8 @@ class Executor(ABC):
         """Free what it holds; its jobs have ended."""
 
 
-def make_executor(engine: Engine, configs: Sequence[RunConfig]) -> Executor:
-    """Return the executor of `engine`, connected, for runs such as `configs`.
+def make_executor(engine: Engine, configs: Sequence[RunConfig], results: Path) -> Executor:
+    """Return the executor of `engine`, connected, for runs such as `configs` into a results folder.
 
     Raises:
         InputError: if it is not to be had.
@@ -96,7 +97,7 @@ def make_executor(engine: Engine, configs: Sequence[RunConfig]) -> Executor:
     if engine.executor == "slurm":
         from membench.executors.slurm_jobs import SlurmExecutor
 
-        return SlurmExecutor(engine, configs)
+        return SlurmExecutor(engine, configs, results)
     from membench.executors.local import LocalPool
 
     return LocalPool()

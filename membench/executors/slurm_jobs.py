@@ -44,7 +44,7 @@ LOST_SECONDS = 60.0
 class SlurmExecutor(Executor):
     """Jobs of Slurm."""
 
-    def __init__(self, engine: Engine, configs: Sequence[RunConfig]):
+    def __init__(self, engine: Engine, configs: Sequence[RunConfig], results: Path):
         self._submitit = import_extra(engine, "submitit")
         legal = legal_settings(self._submitit)
         for name in engine.slurm:
@@ -58,7 +58,11 @@ class SlurmExecutor(Executor):
             "array_parallelism": MOST_JOBS,
             **{name: value for name, value in engine.slurm.items() if name not in OURS},
         }
-        folder = Path(engine.slurm.get("folder", Path.home() / FOLDER)).resolve()
+        folder = Path(str(engine.slurm.get("folder", Path.home() / FOLDER))).resolve()
+        if folder.is_relative_to(results.resolve()):
+            raise InputError(
+                f"--slurm folder={folder}: must lie outside the results folder, for what lies there is executed"
+            )
         try:
             self._executor = self._submitit.AutoExecutor(folder, cluster=self._cluster)
             self._executor.update_parameters(**_by_submitit_s_names(settings))
