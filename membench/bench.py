@@ -87,7 +87,7 @@ def bench_config(config: RunConfig, horizon: int, steps_per_iteration: int) -> R
 
 def measure_all(configs: Iterable[RunConfig], *, num_rounds: int) -> Iterator[Cost]:
     """Measure one configuration after another, each in a fresh process."""
-    from membench.pool import call_in_process
+    from membench.executors.processes import call_in_process
 
     for config in configs:
         yield msgspec.convert(call_in_process(_work, to_settings(config), num_rounds), Cost)

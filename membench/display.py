@@ -81,10 +81,10 @@ class SuiteDisplay:
             note = standing.progress_of(config)
             table.add_row(
                 Text(one_line(config.label)),
-                f"{note['steps']:,} / {note['total_timesteps']:,}" if note else "starting",
+                f"{note.steps:,} / {note.total_timesteps:,}" if note else "starting",
                 *(
-                    f"{note[key]:.2f}" if note.get(key) is not None else ""
-                    for key in ("success", "train_success")
+                    "" if share is None else f"{share:.2f}"
+                    for share in ((note.success, note.train_success) if note else (None, None))
                 ),
             )
         return table

@@ -1,12 +1,9 @@
 """Many runs: those that a results folder lacks, side by side, through whatever befalls the processes."""
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -16,9 +13,12 @@ from membench.agent import build_agent
 from membench.care import DEFAULT_CARE, Care
 from membench.checkpoints import checkpoint_path
 from membench.config import RunConfig
+from membench.engine import LOCAL, Engine
 from membench.envs import make_task
 from membench.errors import InputError
-from membench.pool import Worker, noticing_stops, process_context, wait
+from membench.executors import Assignment, Ending, Executor, Job, make_executor
+from membench.executors.processes import noticing_stops
+from membench.progress import Note, read_note
 from membench.records import (
     RunRecord,
     Stamp,
@@ -30,7 +30,6 @@ from membench.records import (
 )
 from membench.status import seconds_left
 from membench.train import failed_record
-from membench.worker import Assignment, progress_path
 
 PROGRESS_SECONDS = 0.5
 """Time between two looks at what is running."""
@@ -42,13 +41,10 @@ NUM_LAST_LINES = 5
 """Lines of its log that the record of a run quotes whose processes were lost."""
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_runnable(configs: list[RunConfig]) -> None:
+def check_runnable(configs: list[RunConfig], engine: Engine = LOCAL) -> None:
     """See that every agent and task can be built, before anything starts; costs no memory (meta device).
+
+    And that a CUDA device is here, where the runs shall be: what a cluster has, it says itself.
 
     Raises:
         InputError: for the first that cannot.
@@ -66,13 +62,13 @@ def check_runnable(configs: list[RunConfig]) -> None:
         for horizon in [stage.horizon for stage in config.curriculum] + config.evaluation.horizons:
             make_task(msgspec.structs.replace(config.task, horizon=horizon))
     for device in {config.device for config in configs} - {"cpu"}:
-        if not torch.cuda.is_available():
+        if engine.executor == "local" and not torch.cuda.is_available():
             raise InputError(f"--device {device!r}: no CUDA device here (legal: cpu)")
 
 
 @dataclass
 class Standing:
-    """How far a pool has come, for whoever watches it."""
+    """How far the runs of a command have come, for whoever watches them."""
 
     results: Path
     planned: list[RunConfig]
@@ -83,18 +79,16 @@ class Standing:
     finished: list[RunRecord] = field(default_factory=list)
     """Without their learning curves, which are on disk."""
 
-    def progress_of(self, config: RunConfig) -> dict[str, Any]:
-        """Return the latest note of a running run, the fields of `train.Progress`; empty before its first."""
-        try:
-            return json.loads(progress_path(self.results, config.run_id).read_text())
-        except (OSError, ValueError):  # not there yet, or read while it was written
-            return {}
+    def progress_of(self, config: RunConfig) -> Note | None:
+        """Return the latest note of a running run; None before its first."""
+        return read_note(self.results, config.run_id)
 
     def seconds_left(self) -> float | None:
         """Estimate the time to the end from what finished runs took per step of their budgets."""
         finished = {record.run_id for record in self.finished}
         to_do = [config for config in self.planned if config.run_id not in finished]
-        steps = {config.run_id: self.progress_of(config).get("steps", 0) for config in self.running}
+        notes = {config.run_id: self.progress_of(config) for config in self.running}
+        steps = {run_id: note.steps for run_id, note in notes.items() if note is not None}
         return seconds_left(to_do, self.finished, steps, num_jobs=self.num_jobs)
 
 
@@ -110,9 +104,9 @@ def run_all(
     configs: list[RunConfig],
     results: Path,
     *,
-    num_jobs: int,
     on_change: Callable[[Standing], None],
     care: Care = DEFAULT_CARE,
+    engine: Engine = LOCAL,
 ) -> list[RunRecord]:
     """Carry out runs side by side, each written to disk as soon as it ends.
 
@@ -122,36 +116,39 @@ def run_all(
     Args:
         configs: the runs; what records they have is to be done again.
         results: the results folder.
-        num_jobs: processes at a time.
         on_change: called about twice a second and whenever a run ends.
         care: how they are looked after.
+        engine: what carries them out.
 
     Returns:
         The records, in the order in which they ended, without their learning curves.
 
     Raises:
-        InputError: for a run that cannot be carried out here.
+        InputError: for a run that cannot be carried out there.
         OSError: if nothing more can be written.
-        Stopped: after Ctrl-C or SIGTERM, once every run under way has a checkpoint.
+        Stopped: after Ctrl-C or another of `STOPS`, once every run under way has a checkpoint.
         KeyboardInterrupt: after a second one; what was under way has the checkpoint that it had.
     """
     make_results_folder(results)
-    pool = _Pool(Standing(results, configs, num_jobs), care)
+    executor = make_executor(engine, configs, results)
+    standing = Standing(results.resolve(), configs, engine.num_jobs or executor.num_slots)
+    queue = _Queue(standing, care, executor)
     with noticing_stops() as stop:
         try:
-            while pool.is_busy and not (stop.number and not pool.workers):
+            while queue.is_busy and not (stop.number and not queue.jobs):
                 if stop.number is None:
-                    pool.fill()
+                    queue.fill(engine.num_jobs or executor.num_slots)
                 else:
-                    pool.empty()
-                pool.attend()
-                on_change(pool.standing)
+                    queue.empty()
+                queue.attend()
+                on_change(queue.standing)
         finally:
-            for worker in pool.workers:
-                worker.kill()
+            for job in queue.jobs:
+                job.kill()
+            executor.close()
     if stop.number is not None:
         raise Stopped(stop.number)
-    return pool.standing.finished
+    return queue.standing.finished
 
 
 def forget_checkpoints(configs: list[RunConfig], results: Path) -> None:
@@ -162,32 +159,33 @@ def forget_checkpoints(configs: list[RunConfig], results: Path) -> None:
                 checkpoint_path(results, config.run_id).unlink(missing_ok=True)
 
 
-class _Pool:
+class _Queue:
     """The runs of one command: which wait, which are at work, and what became of the others."""
 
-    def __init__(self, standing: Standing, care: Care):
-        self.standing, self.care, self.results = standing, care, standing.results
+    def __init__(self, standing: Standing, care: Care, executor: Executor):
+        self.standing, self.care, self.executor = standing, care, executor
+        self.results = standing.results
         self.waiting = list(standing.planned)
-        self.workers: list[Worker] = []
+        self.jobs: list[Job] = []
         self.records_before = {
             config.run_id: stamp_of(record_path(self.results, config.run_id)) for config in standing.planned
         }
         self.checkpoints: dict[str, Stamp | None] = {}
-        """Of every run at work, as it was when its process started."""
+        """Of every run at work, as it was when its job started."""
         self.fruitless: Counter[str] = Counter()
         """How many processes of a run were lost in a row without a new checkpoint."""
-        self.context = process_context()
+        self.is_emptied = False
 
     @property
     def is_busy(self) -> bool:
         """Whether a run waits or is at work."""
-        return bool(self.waiting or self.workers)
+        return bool(self.waiting or self.jobs)
 
-    def fill(self) -> None:
+    def fill(self, num_slots: int) -> None:
         """Start waiting runs as far as there is room, but for those that another program is at work on."""
-        elsewhere = []
+        elsewhere, chosen = [], []
         for config in list(self.waiting):
-            if len(self.workers) >= self.standing.num_jobs:
+            if len(self.jobs) + len(chosen) >= num_slots:
                 break
             if self._is_done(config):
                 self.waiting.remove(config)
@@ -196,52 +194,53 @@ class _Pool:
                 elsewhere.append(config)
             else:
                 self.waiting.remove(config)
-                self._start(config)
+                chosen.append(config)
         self.standing.elsewhere = elsewhere
+        if chosen:
+            self.jobs += self.executor.start([self._assignment(config) for config in chosen])
 
     def _is_done(self, config: RunConfig) -> bool:
         record = record_path(self.results, config.run_id)
-        return stamp_of(record) != self.records_before[config.run_id]
+        return stamp_of(record) not in (None, self.records_before[config.run_id])
 
-    def _start(self, config: RunConfig) -> None:
-        assignment = Assignment(
+    def _assignment(self, config: RunConfig) -> Assignment:
+        self.checkpoints[config.run_id] = stamp_of(checkpoint_path(self.results, config.run_id))
+        return Assignment(
             config=config,
             results=str(self.results),
             record_before=self.records_before[config.run_id],
             checkpoint_seconds=self.care.checkpoint_seconds,
+            stall_seconds=self.care.stall_seconds,
         )
-        self.checkpoints[config.run_id] = stamp_of(checkpoint_path(self.results, config.run_id))
-        self.workers.append(Worker(self.context, assignment))
 
     def empty(self) -> None:
-        """Have every process write a checkpoint and end."""
-        for worker in self.workers:
-            worker.ask_to_leave()
+        """Have every job write a checkpoint and end."""
+        if not self.is_emptied:
+            for job in self.jobs:
+                job.ask_to_leave()
+        self.is_emptied = True
 
     def attend(self) -> None:
-        """Wait a little, and see to the processes that have ended or stalled."""
-        for worker in wait(self.workers, PROGRESS_SECONDS):
-            self.workers.remove(worker)
-            self._settle(worker)
-            worker.close()
-        for worker in self.workers:
-            worker.note(self.standing.progress_of(worker.config).get("steps", 0))
-            worker.end_if_stalled(self.care.stall_seconds)
-        self.standing.running = [worker.config for worker in self.workers]
+        """Wait a little, and see to the jobs that have ended."""
+        for job in self.executor.wait(self.jobs, PROGRESS_SECONDS):
+            self.jobs.remove(job)
+            self._settle(job.config, job.ending())
+        self.standing.running = [job.config for job in self.jobs]
 
-    def _settle(self, worker: Worker) -> None:
-        config, ending = worker.config, worker.ending()
-        match ending.kind if ending else "lost":
+    def _settle(self, config: RunConfig, ending: Ending) -> None:
+        match ending.kind:
             case "done" if self._is_done(config):
                 self._finish(config)
-            case "busy" | "interrupted":
+            case (
+                "done" | "busy" | "interrupted"
+            ):  # done, and not to be seen yet: a shared folder takes a while
                 self.waiting.append(config)
             case "mistake":
-                raise InputError(ending.text if ending else "")
+                raise InputError(ending.text)
             case "no room":
-                raise OSError(0, ending.text if ending else "", str(self.results))
-            case _:
-                self._retry_or_fail(config, worker.cause_of_loss())
+                raise OSError(0, ending.text, str(self.results))
+            case "lost":
+                self._retry_or_fail(config, ending.text)
 
     def _finish(self, config: RunConfig) -> None:
         record = read_record(record_path(self.results, config.run_id))

@@ -5,6 +5,7 @@ ends. So two processes on one results folder never do the same run at the same t
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,21 +26,24 @@ def claim(results: Path, run_id: str) -> Iterator[bool]:
     path = log_path(results, run_id)
     path.parent.mkdir(exist_ok=True)
     with path.open("ab") as file:
-        yield _lock(file)
+        yield _lock(file, fcntl.LOCK_EX)
 
 
 def is_claimed(results: Path, run_id: str) -> bool:
-    """Return whether a process is at work on a run."""
+    """Return whether a process is at work on a run; reads only, and neither follows links nor waits."""
     try:
-        with log_path(results, run_id).open("ab") as file:
-            return not _lock(file)
-    except FileNotFoundError:
+        descriptor = os.open(log_path(results, run_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         return False
-
-
-def _lock(file: IO[bytes]) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return not _lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(file: IO[bytes] | int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

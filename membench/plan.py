@@ -4,6 +4,7 @@ It is what lets `membench report` say what is missing, and what keeps runs of ot
 same folder out of its tables.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -61,6 +62,20 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Return the records of planned runs."""
         wanted = {config.run_id for config in self.configs}
         return [record for record in records if record.config.run_id in wanted]
+
+
+def shard_of(configs: list[RunConfig], number: int, num_shards: int) -> list[RunConfig]:
+    """Return one of `num_shards` parts of runs, from 1 on: each run is in one part, whoever asks.
+
+    The parts differ by one run at most, and are drawn by names that are hashes, so that no part has all the
+    runs that take long.
+    """
+
+    def place(config: RunConfig) -> bytes:
+        return hashlib.blake2b(config.run_id.encode()).digest()
+
+    chosen = {config.run_id for config in sorted(configs, key=place)[number - 1 :: num_shards]}
+    return [config for config in configs if config.run_id in chosen]
 
 
 def _cell(config: RunConfig) -> tuple:

@@ -175,7 +175,8 @@ def weights_path(results: Path, run_id: str) -> Path:
 
 
 Stamp: TypeAlias = tuple[int, int]
-"""What tells a file from the one that was at its place before: its inode and its time of change."""
+"""What tells a file from the one that was at its place before: its size and its time of change. Unlike an
+inode, they are the same on every machine that sees the file."""
 
 
 def stamp_of(path: Path) -> Stamp | None:
@@ -184,18 +185,19 @@ def stamp_of(path: Path) -> Stamp | None:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return status.st_ino, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears at `path` only once it is complete and on disk."""
+def atomic_writer(path: Path, *, survives_crashes: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file that appears at `path` once it is complete, and on disk if it shall survive a crash."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if survives_crashes:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())  # readable like any other file, as mkstemp's are not
         Path(temporary).replace(path)
     except BaseException:

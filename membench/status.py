@@ -1,6 +1,5 @@
 """How far a results folder has come, seen from outside: what is done, under way, failed and missing."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -8,25 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from membench.config import Fraction, NonNegativeInt, PositiveInt, RunConfig
+from membench.config import RunConfig
 from membench.errors import InputError
 from membench.plan import plan_of
+from membench.progress import Note, notes_of
 from membench.records import RunRecord, read_records
-from membench.untrusted import decode, read_file
-
-LONGEST_SILENCE = 300
-"""Seconds since the latest note of a run after which it is taken for dead. Notes come with every update; the
-longest updates, at horizons of tens of thousands, take minutes."""
-
-
-class Note(Struct, frozen=True, kw_only=True):
-    """What a run under way has noted of its progress; the fields of `training.Progress`."""
-
-    steps: NonNegativeInt
-    total_timesteps: PositiveInt
-    horizon: NonNegativeInt
-    success: Fraction | None = None
-    train_success: Fraction | None = None
 
 
 class RunUnderWay(Struct, frozen=True, kw_only=True):
@@ -68,7 +53,7 @@ def folder_status(results: Path) -> FolderStatus:
     records, complaints = read_records(results)
     plan, of_the_plan = plan_of(results, records)
     complaints += of_the_plan
-    notes, of_the_notes = _notes(results)
+    notes, of_the_notes = notes_of(results)
     complaints += of_the_notes
     if not (plan.configs or notes or complaints):
         raise InputError(f"{results}: no run of membench is in there, and none is planned")
@@ -133,31 +118,6 @@ def seconds_left(
         cost = mean(costs.get(config.architecture, [usual]))
         left += cost * max(0, config.total_timesteps - steps.get(config.run_id, 0))
     return left / num_jobs
-
-
-def _notes(results: Path) -> tuple[dict[str, Note], list[str]]:
-    """Return run id -> note of the runs under way, and a sentence per note that cannot be read."""
-    found, complaints = {}, []
-    for path in sorted((results / "progress").glob("*.json")):
-        if is_running(path):
-            try:
-                found[path.stem] = decode(read_file(path), Note, str(path), "a note of a run's progress")
-            except InputError as error:
-                if path.exists():  # else the run has just ended
-                    complaints.append(str(error))
-    return found, complaints
-
-
-def is_running(note: Path) -> bool:
-    """Return whether the run that wrote this note of its progress still goes on.
-
-    So long as the note is no older than `LONGEST_SILENCE`, or that much younger than now where the clock was
-    set back: the note of a process that died stays behind.
-    """
-    try:
-        return abs(time.time() - note.lstat().st_mtime) <= LONGEST_SILENCE
-    except OSError:  # the run has just ended
-        return False
 
 
 def _counts(names: list[str]) -> dict[str, int]:

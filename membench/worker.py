@@ -2,7 +2,6 @@
 
 import errno
 import faulthandler
-import json
 import logging
 import multiprocessing
 import os
@@ -11,56 +10,35 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import torch
-from msgspec import Struct
 
 from membench import logs
 from membench.checkpoints import Checkpoint, Interrupted, checkpoint_path
 from membench.config import RunConfig
 from membench.errors import InputError
-from membench.records import RunRecord, Stamp, record_path, stamp_of, weights_path, write_record
+from membench.executors import Assignment, Ending
+from membench.executors.processes import STOPS
+from membench.progress import noting_progress, progress_path
+from membench.records import RunRecord, record_path, stamp_of, weights_path, write_record
 from membench.train import failed_record, train
 from membench.training import Progress
 from membench.usage import process_started
 
-PROGRESS_SECONDS = 0.5
-"""Time between two notes of a run on where it stands."""
-
 log = logging.getLogger(__name__)
-
-
-class Assignment(Struct, frozen=True, kw_only=True):
-    """What a worker is to do."""
-
-    config: RunConfig
-    results: str
-    record_before: Stamp | None
-    """Of the record that the run had when the command began: another one means that the run is done."""
-    checkpoint_seconds: float
-
-
-class Ending(Struct, frozen=True):
-    """How a worker ended that could say so."""
-
-    kind: Literal["done", "busy", "interrupted", "mistake", "no room"]
-    """`done`: there is a record. `busy`: another process is at work on the run. `interrupted`: a checkpoint
-    is complete. `mistake`: the user's, in `text`. `no room`: nothing more can be written, as `text` says."""
-    text: str = ""
 
 
 def work(assignment: bytes, connection: Connection) -> None:
     """Carry out an assignment in a process of its own, and send back how it ended."""
     leaving = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the program decides
-    signal.signal(signal.SIGTERM, lambda number, frame: leaving.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    for number in set(STOPS) - {signal.SIGINT}:
+        signal.signal(number, lambda number, frame: leaving.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     follow_the_program()
     ending = _attempt(msgspec.json.decode(assignment, type=Assignment), leaving.is_set)
     connection.send_bytes(msgspec.json.encode(ending))
@@ -84,7 +62,7 @@ def _attempt(assignment: Assignment, is_leaving: Callable[[], bool]) -> Ending:
     with logs.claim(results, config.run_id) as claimed:
         if not claimed:
             return Ending("busy")
-        if stamp_of(path) != assignment.record_before:
+        if stamp_of(path) not in (None, assignment.record_before):
             return Ending("done")
         _speak_into(logs.log_path(results, config.run_id))
         remove_unfinished_files(results, config.run_id)
@@ -159,35 +137,14 @@ def is_lack_of_room(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in causes
 
 
-def progress_path(results: Path, run_id: str) -> Path:
-    """Return where a run under way notes how far it is."""
-    return results / "progress" / f"{run_id}.json"
-
-
-@contextmanager
-def noting_progress(results: Path, run_id: str) -> Iterator[Callable[[Progress], None]]:
-    """Give a function that notes progress on disk, about twice a second; the note is gone afterwards."""
-    path, last = progress_path(results, run_id), 0.0
-    path.parent.mkdir(exist_ok=True)
-
-    def note(progress: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= PROGRESS_SECONDS:
-            last = time.monotonic()
-            path.write_text(json.dumps(progress._asdict()))
-
-    try:
-        yield note
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def remove_unfinished_files(results: Path, run_id: str) -> None:
     """Remove what a process left that was killed while it wrote; only for who holds the run's lock."""
-    for folder in (record_path(results, run_id).parent, checkpoint_path(results, run_id).parent):
+    for place in (record_path, checkpoint_path, progress_path):
+        folder = place(results, run_id).parent
         folder.mkdir(exist_ok=True)
         for path in folder.glob(f".{run_id}.*"):
             path.unlink()
+    progress_path(results, run_id).unlink(missing_ok=True)
 
 
 def _speak_into(path: Path) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from membench import logs
 from membench.care import Care
 from membench.checkpoints import checkpoint_path
+from membench.engine import Engine
 from membench.errors import InputError
 from membench.execute import run_all
 from membench.memory import Memory
@@ -74,7 +75,7 @@ def faulty(**memory):
 
 
 def run(configs, results, *, num_jobs=2, on_change=lambda standing: None, **care):
-    return run_all(configs, results, num_jobs=num_jobs, on_change=on_change, care=Care(**care))
+    return run_all(configs, results, on_change=on_change, care=Care(**care), engine=Engine(num_jobs=num_jobs))
 
 
 @pytest.mark.parametrize("fault", ["kill", "memory"])

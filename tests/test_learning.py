@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architectures import pmm_addressed
-from membench.execute import available_cores, run_all
+from membench.execute import run_all
 from membench.records import weights_path
 from membench.suite import load_suite, plan_runs
 from membench.training import Training
@@ -15,7 +15,7 @@ def test_at_horizons_5_and_10_all_but_one_memory_are_solved_in_every_seed(tmp_pa
     suite = load_suite("horizons")
     configs = [config for config in plan_runs(suite, "quick") if config.task.horizon <= 10]
     assert len(configs) == 2 * 6 * 3
-    records = run_all(configs, tmp_path, num_jobs=available_cores(), on_change=lambda standing: None)
+    records = run_all(configs, tmp_path, on_change=lambda standing: None)
     for horizon in (5, 10):
         unsolved = {r.architecture for r in records if r.horizon == horizon and r.status != "solved"}
         assert len(unsolved) <= 1, f"horizon {horizon}: {unsolved}"
@@ -37,7 +37,7 @@ def test_slots_alone_recall_values_by_key_and_nothing_else_does(tmp_path, monkey
     """Associative recall with a feed-forward controller: with what is read zeroed, the answer is chance."""
     configs = plan_runs(load_suite("recall"), "quick", architectures=["pmm_addressed"], num_seeds=3)
     assert all(config.memory["controller"] == "feedforward" for config in configs)
-    records = run_all(configs, tmp_path, num_jobs=available_cores(), on_change=lambda standing: None)
+    records = run_all(configs, tmp_path, on_change=lambda standing: None)
     assert [record.status for record in records] == ["solved"] * 3
     read = pmm_addressed.write_and_read
 

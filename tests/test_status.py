@@ -10,8 +10,9 @@ from test_report import make_record
 
 from membench.execute import Standing
 from membench.plan import Plan, write_plan
+from membench.progress import LONGEST_SILENCE
 from membench.records import make_results_folder, record_path, write_record
-from membench.status import LONGEST_SILENCE, folder_status, seconds_left
+from membench.status import folder_status, seconds_left
 
 RECORDS = [make_record(seed=seed) for seed in range(5)]
 CONFIGS = [record.config for record in RECORDS]

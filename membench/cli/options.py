@@ -1,5 +1,6 @@
 """Options that several commands share, and how they become settings."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from membench.care import DEFAULT_CARE, Care
+from membench.engine import EXECUTORS, LOCAL, Engine, ExecutorName
 from membench.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,12 +41,8 @@ refresh_option = click.option("--refresh", is_flag=True, help="Do again what is 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
 )
-jobs_option = click.option(
-    "--jobs",
-    "num_jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Runs side by side.  [default: one per core]",
+shard_option = click.option(
+    "--shard", metavar="I/N", help="Do the I-th of N parts of the runs; other programs do the others."
 )
 match_option = click.option(
     "--match-parameters",
@@ -144,6 +142,91 @@ def care_options(command: Callable) -> Callable:
     return collect
 
 
+def engine_options(command: Callable) -> Callable:
+    """Give a command the options about what carries runs out, as one argument `engine`."""
+
+    @wraps(command)
+    def collect(
+        *,
+        executor: ExecutorName,
+        ray_address: str | None,
+        ray_gpus: float | None,
+        slurm: tuple[str, ...],
+        num_jobs: int | None,
+        shard: str | None = None,
+        **parameters: Any,
+    ) -> Any:
+        for name, value, needed in (
+            ("--ray-address", ray_address, "ray"),
+            ("--ray-gpus", ray_gpus, "ray"),
+            ("--slurm", slurm, "slurm"),
+        ):
+            if value and executor != needed:
+                raise InputError(f"{name}: is for --executor {needed} (got {executor})")
+        engine = Engine(
+            executor=executor,
+            ray_address=ray_address,
+            ray_gpus=LOCAL.ray_gpus if ray_gpus is None else ray_gpus,
+            slurm=dict(map(read_slurm_setting, slurm)),
+            num_jobs=num_jobs,
+            shard=LOCAL.shard if shard is None else read_shard(shard),
+        )
+        return command(engine=engine, **parameters)
+
+    for option in (
+        click.option(
+            "--slurm",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Ask this of Slurm, by submitit's names, as in partition=gpu, time=120, gpus_per_node=1; "
+            "folder=DIR is where submitit keeps its files.",
+        ),
+        click.option(
+            "--ray-gpus",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SHARE",
+            help="Share of a GPU that a run on a CUDA device asks of Ray.  [default: 1]",
+        ),
+        click.option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="The running Ray cluster.  [default: RAY_ADDRESS, or the one that runs here]",
+        ),
+        click.option(
+            "--executor",
+            type=click.Choice(EXECUTORS),
+            default=LOCAL.executor,
+            show_default=True,
+            help="What carries the runs out.",
+        ),
+        click.option(
+            "--jobs",
+            "num_jobs",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Runs side by side.  [default: one per core; on a cluster, as many as it has room for]",
+        ),
+    ):
+        collect = option(collect)
+    return collect
+
+
+def read_slurm_setting(assignment: str) -> tuple[str, Any]:
+    """Return key and value of --slurm KEY=VALUE."""
+    key, separator, text = assignment.partition("=")
+    if not (key and separator and text):
+        raise InputError(f"--slurm {assignment!r}: must be KEY=VALUE, for example partition=gpu")
+    return key, toml_value(text)
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Return the two numbers of --shard I/N."""
+    found = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise InputError(f"--shard {text!r}: must be I/N with 1 <= I <= N, for example 2/4")
+    return int(found[1]), int(found[2])
+
+
 def settings_options(*options: Callable) -> Callable:
     """Return a decorator that gives a command these options about settings, as one argument `given`."""
 
@@ -168,11 +251,15 @@ def read_assignment(assignment: str) -> "Settings":
     field, separator, text = assignment.partition("=")
     if not separator or not all(field.split(".")):
         raise InputError(f"--set {assignment!r}: must be FIELD=VALUE, for example ppo.learning_rate=3e-4")
+    return nest(field, toml_value(text))
+
+
+def toml_value(text: str) -> Any:
+    """Return what a text says in TOML, or the text."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
-    return nest(field, value)
+        return text
 
 
 def read_horizons(text: str) -> list[int]:

@@ -17,7 +17,7 @@ from membench.cli.options import (
     care_options,
     curriculum_option,
     device_option,
-    jobs_option,
+    engine_options,
     json_option,
     match_option,
     out_option,
@@ -25,8 +25,10 @@ from membench.cli.options import (
     refresh_option,
     set_option,
     settings_options,
+    shard_option,
 )
 from membench.cli.printing import print_json, print_record, print_table, say, show_report, stderr
+from membench.engine import Engine
 from membench.errors import one_line
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ if TYPE_CHECKING:
     "--architectures", metavar="A,B,...", help="Compare these; one of your own is my.module:MyMemory."
 )
 @click.option("--seeds", "num_seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N-1.")
-@jobs_option
+@engine_options
+@shard_option
 @care_options
 @settings_options(match_option, preset_option, set_option, device_option)
 @out_option("results/SUITE")
@@ -56,7 +59,7 @@ def run(
     profile_name: str,
     architectures: str | None,
     num_seeds: int | None,
-    num_jobs: int | None,
+    engine: Engine,
     care: Care,
     given: Given,
     out: Path | None,
@@ -71,7 +74,7 @@ def run(
     on where it stopped.
     """
     from membench.execute import check_runnable
-    from membench.plan import Plan, read_plan, write_plan
+    from membench.plan import Plan, read_plan, shard_of, write_plan
     from membench.suite import load_suite, plan_runs
 
     overrides = given.overrides()
@@ -87,20 +90,20 @@ def run(
         source=suite_name,
     )
     results = out or Path("results") / Path(suite_name).stem
-    check_runnable(configs)
+    check_runnable(configs, engine)
     open_results_folder(results)
     plan = Plan(
         suite=Path(suite_name).stem,
         profile=profile_name,
         question=suite.question,
-        command=shlex.join(["membench", *sys.argv[1:]]),
+        command=command_for_all(),
         preset=given.preset,
         overrides=overrides,
         num_parameters=given.num_parameters,
         configs=configs,
     )
     write_plan(results, plan.extended(read_plan(results)))
-    finished = carry_out(configs, results, num_jobs, care, refresh=refresh)
+    finished = carry_out(shard_of(configs, *engine.shard), results, care, engine, refresh=refresh)
     show_report(results, as_json=as_json)
     if any(record.status == "failed" for record in finished):
         sys.exit(1)
@@ -172,14 +175,14 @@ def train(
     help="Keep the outcome in this file. Runs read architectures/tuned.json alone; for a memory of your own, "
     "write what was found into its class's `settings`.",
 )
-@jobs_option
+@engine_options
 @care_options
 @out_option("results/tune-ARCHITECTURE")
 @json_option
 def tune(
     architecture: str,
     into: Path | None,
-    num_jobs: int | None,
+    engine: Engine,
     care: Care,
     out: Path | None,
     as_json: bool,
@@ -207,7 +210,7 @@ def tune(
         configs=configs,
     )
     write_plan(results, plan)
-    carry_out(configs, results, num_jobs, care)
+    carry_out(configs, results, care, engine)
     outcome = outcome_of(architecture, read_records(results)[0], command)
     if into is not None:
         write_outcome(into, architecture, outcome)
@@ -225,6 +228,18 @@ def tune(
             for trial in outcome.trials
         ],
     )
+
+
+def command_for_all() -> str:
+    """Return the command as it was typed, without the part of the runs that this program does."""
+    words = sys.argv[1:]
+    values = {place + 1 for place, word in enumerate(words) if word == "--shard"}
+    kept = [
+        word
+        for place, word in enumerate(words)
+        if place not in values and word.partition("=")[0] != "--shard"
+    ]
+    return shlex.join(["membench", *kept])
 
 
 def open_results_folder(results: Path) -> None:
@@ -259,11 +274,11 @@ def keeping_what_is_done(results: Path) -> Iterator[None]:
 
 
 def carry_out(
-    configs: list["RunConfig"], results: Path, num_jobs: int | None, care: Care, *, refresh: bool = False
+    configs: list["RunConfig"], results: Path, care: Care, engine: Engine, *, refresh: bool = False
 ) -> list["RunRecord"]:
     """Do those runs that the results folder lacks or that failed, or with `refresh` all, with a display."""
     from membench.display import SuiteDisplay
-    from membench.execute import available_cores, forget_checkpoints, run_all
+    from membench.execute import forget_checkpoints, run_all
     from membench.records import read_records
 
     wanted = {config.run_id for config in configs}
@@ -280,8 +295,7 @@ def carry_out(
     if refresh:
         forget_checkpoints(missing, results)
     with keeping_what_is_done(results), SuiteDisplay(stderr(), len(configs), num_present) as display:
-        num_jobs = num_jobs or available_cores()
-        return run_all(missing, results, num_jobs=num_jobs, on_change=display.update, care=care)
+        return run_all(missing, results, on_change=display.update, care=care, engine=engine)
 
 
 def _tell_what_was_made_otherwise(records: list["RunRecord"]) -> None:
@@ -314,10 +328,9 @@ def _train_with_display(config: "RunConfig", results: Path, care: Care, *, refre
         task = display.add_task(one_line(config.label), total=config.total_timesteps, note="")
 
         def show(standing: Standing) -> None:
-            if step := standing.progress_of(config):
-                greedy = "-" if step["success"] is None else f"{step['success']:.2f}"
-                sampled = step["train_success"] or 0
-                note = f"{step['steps']:,} steps, greedy {greedy}, sampled {sampled:.2f}"
-                display.update(task, completed=step["steps"], note=note)
+            if note := standing.progress_of(config):
+                greedy = "-" if note.success is None else f"{note.success:.2f}"
+                text = f"{note.steps:,} steps, greedy {greedy}, sampled {note.train_success or 0:.2f}"
+                display.update(task, completed=note.steps, note=text)
 
-        run_all([config], results, num_jobs=1, on_change=show, care=care)
+        run_all([config], results, on_change=show, care=care)
