@@ -73,7 +73,7 @@ class Agent(nn.Module):
         state = self.initial_state(len(obs)) if state is None else state
         with self._in_precision():
             latent, state = self.memory.step(obs * self.observation_scale, state)
-        outputs, value = self._heads(latent)
+        outputs, value = self.heads(latent)
         if noise is None:
             noise = self.head.draw_noise(tuple(outputs.shape), None).to(outputs.device)
         action = self.head.sample(outputs, noise)
@@ -97,7 +97,7 @@ class Agent(nn.Module):
                 latent = self.memory(scaled, state)[0]
             else:
                 latent = self._with_checkpoints(scaled, state, self.compute.steps_per_checkpoint)
-        return self._heads(latent)
+        return self.heads(latent)
 
     def _with_checkpoints(self, x: Tensor, state: State, num_steps: int) -> Tensor:
         latents = []
@@ -112,7 +112,7 @@ class Agent(nn.Module):
             return nullcontext()
         return torch.autocast(self.value_head.weight.device.type, torch.bfloat16)
 
-    def _heads(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+    def heads(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return policy outputs and values, in the heads' own precision."""
         latent = latent.to(self.value_head.weight.dtype)
         return self.policy_head(latent), self.value_head(latent).squeeze(-1)

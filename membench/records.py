@@ -36,7 +36,7 @@ Status = Literal["solved", "unsolved", "diverged", "failed"]
 
 
 class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One evaluation on the learning curve; the last five come from the update before it."""
+    """One evaluation on the learning curve; `learning_rate` and what follows is of the update before it."""
 
     steps: NonNegativeInt
     """Training steps so far."""
@@ -54,6 +54,12 @@ class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     grad_norm: NonNegativeFloat
     explained_variance: float | None
     """None where it overflows."""
+    memory_norm: float | None = None
+    """Mean norm of the memory's slots after the last step of some of these episodes, of the hidden state
+    where there are no slots; None if it is not finite, and in earlier records. See
+    `membench.inspect.utilisation`."""
+    memory_saturation: Fraction | None = None
+    """Share of their values beyond 0.1 in size."""
 
 
 class Rung(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

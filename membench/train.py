@@ -1,5 +1,6 @@
 """One run: `train(RunConfig) -> RunRecord`. Composition only; the parts live in their own modules."""
 
+import io
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -22,6 +23,7 @@ from membench.maml import MetaTraining
 from membench.ppo import DivergenceError
 from membench.records import RunRecord, Status
 from membench.training import Progress, Training
+from membench.untrusted import read_file
 
 
 def train(
@@ -85,9 +87,17 @@ def load_agent(config: RunConfig, weights: Path) -> Agent:
 
     Those of a ladder are the ones that solved its longest horizon; `agent.make_room_for` that task before
     acting in it.
+
+    Raises:
+        InputError: naming the file, if it holds no weights of such an agent.
     """
-    agent = build_agent(config, make_task(config.task))
-    agent.load_state_dict(torch.load(weights, weights_only=True))
+    agent, content = build_agent(config, make_task(config.task)), io.BytesIO(read_file(weights))
+    try:
+        agent.load_state_dict(torch.load(content, weights_only=True))
+    except Exception as error:  # whatever comes of bytes that are no weights, or not these
+        raise InputError(
+            f"{weights}: not the weights of this {config.architecture} ({type(error).__name__}: {error})"
+        ) from error
     return agent
 
 

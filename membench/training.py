@@ -1,6 +1,7 @@
 """A run under way: the agent, its optimiser, its random streams, and what was measured so far."""
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from membench.agent import Agent, build_agent
 from membench.config import RunConfig
 from membench.diagnosis import cue_gradient
 from membench.envs import Task, TaskVectorEnv, make_task
+from membench.inspect.utilisation import Utilisation, utilisation_at_end
 from membench.ppo import UpdateStatistics
 from membench.records import CueGradient, CurvePoint, Rung
 from membench.rollout import Rollout, collect, draw_noise
@@ -27,6 +29,9 @@ TRAINING_WINDOW = 320
 """Training episodes that `train_success` and `steps_to_sampled_95` look back on."""
 
 EVALUATIONS_IN_A_ROW = 2
+
+NUM_WATCHED = 8
+"""Episodes that utilisation is measured on, the same ones at every evaluation."""
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +233,7 @@ class Training:
         """Add a point to the learning curve and see whether the task is solved."""
         evaluation = self.config.evaluation
         success = self.examine(evaluation.num_episodes, self.random.evaluations)
+        used = self.utilisation
         self.curve.append(
             CurvePoint(
                 steps=self.steps,
@@ -241,11 +247,22 @@ class Training:
                 clip_fraction=statistics.clip_fraction,
                 grad_norm=statistics.grad_norm,
                 explained_variance=statistics.explained_variance,
+                memory_norm=used.norm if math.isfinite(used.norm) else None,
+                memory_saturation=used.saturation,
             )
         )
         log.info("%s steps: success %.3f at horizon %d", f"{self.steps:,}", success, self.curve[-1].horizon)
         if self.is_solved:
             self.solved.reach(self.steps, self.seconds)
+
+    @property
+    def utilisation(self) -> Utilisation:
+        """How full the memory is at the end of some episodes; no random stream is drawn on for it."""
+        envs = self._envs(self.task, NUM_WATCHED)
+        rollout = collect(self.agent, envs, seed=0, noise=draw_noise(self.agent, envs, None))
+        shortest = int(rollout.mask.sum(1).min())
+        x = rollout.observations[:, :shortest] * self.agent.observation_scale
+        return utilisation_at_end(self.agent.memory, x)
 
     @property
     def is_solved(self) -> bool:

@@ -13,7 +13,10 @@ from membench.validation import explain
 SET_ASIDE = "set-aside"
 """Name of the folder, in a results folder, of what was found there and could not be used."""
 
-INNER_FOLDERS = ("runs", "progress", "logs", "checkpoints", SET_ASIDE, "tables", "plots", "tensorboard")
+INNER_FOLDERS = (
+    *("runs", "progress", "logs", "checkpoints", SET_ASIDE),
+    *("tables", "plots", "tensorboard", "inspect"),
+)
 """Folders that membench writes into, below a results folder."""
 
 Content = TypeVar("Content")
@@ -66,10 +69,13 @@ def refuse_links(results: Path) -> None:
     """See that whatever is written below a results folder stays there.
 
     Raises:
-        InputError: naming a link in the place of a folder, or in that of a run's log or note of its progress.
+        InputError: naming a link in the place of a folder, or in that of a run's log, note of its progress or
+            inspection.
     """
     places = [results / name for name in INNER_FOLDERS]
-    for path in (*places, *(results / "progress").glob("*"), *(results / "logs").glob("*")):
+    for name in ("progress", "logs", "inspect"):
+        places += (results / name).glob("*")
+    for path in places:
         if path.is_symlink():
             raise InputError(
                 f"{path}: a symbolic link, which could lead out of the results folder; put what it leads to "

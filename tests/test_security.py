@@ -13,6 +13,7 @@ from test_cli import TINY_SUITE
 from test_report import make_record
 
 from membench.config import build_config
+from membench.errors import InputError
 from membench.plan import Plan, plan_or_none, set_aside_plan, write_plan
 from membench.records import read_records, record_path, runs_folder, weights_path, write_record
 from membench.train import load_agent
@@ -202,7 +203,7 @@ def test_weights_run_no_code(folder):
     results = results_of(folder, record)
     path = weights_path(results, record.run_id)
     path.write_bytes(pickle.dumps({"x": Bomb()}, protocol=2))
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(InputError, match="UnpicklingError"):
         load_agent(record.config, path)
 
 

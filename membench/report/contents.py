@@ -26,6 +26,11 @@ class ReportHeading:
     seeds: list[int]
     """Those planned."""
 
+    @property
+    def about(self) -> str:
+        """What stands above the question."""
+        return f"{self.suite}, {self.profile} profile"
+
 
 class SolvedRuns(NamedTuple):
     """How runs called solved did on fresh episodes after training."""

@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Protocol
 
 import jinja2
 from markdown_it import MarkdownIt
@@ -9,6 +10,7 @@ from markupsafe import Markup
 
 from membench.report import text
 from membench.report.contents import Contents
+from membench.report.parts import Section
 from membench.report.sections import sections
 from membench.report.sortable import sortable_rows
 
@@ -44,17 +46,34 @@ TEMPLATES.filters |= {
 TEMPLATES.tests["of_numbers"] = text.is_of_numbers
 
 
+class Heading(Protocol):
+    """What a page opens with."""
+
+    @property
+    def about(self) -> str:
+        """What stands above the question."""
+        ...
+
+    @property
+    def question(self) -> str:
+        """What the page answers, in one sentence."""
+        ...
+
+
 def markdown_page(contents: Contents) -> str:
     """Return the text of `report.md`, which shows the plots and names the tables that lie beside it."""
-    return _render("report.md.j2", contents)
+    return _render("report.md.j2", contents.heading, contents.answer, sections(contents))
 
 
 def html_page(contents: Contents) -> str:
     """Return the text of `report.html`, which needs no other file and no network."""
-    return _render("report.html.j2", contents)
+    return html_page_of(contents.heading, contents.answer, sections(contents))
 
 
-def _render(template: str, contents: Contents) -> str:
-    return TEMPLATES.get_template(template).render(
-        heading=contents.heading, answer=contents.answer, sections=sections(contents)
-    )
+def html_page_of(heading: Heading, answer: list[str], parts: list[Section]) -> str:
+    """Return a page like `report.html` of an answer in sentences of plain text and sections."""
+    return _render("report.html.j2", heading, answer, parts)
+
+
+def _render(template: str, heading: Heading, answer: list[str], parts: list[Section]) -> str:
+    return TEMPLATES.get_template(template).render(heading=heading, answer=answer, sections=parts)

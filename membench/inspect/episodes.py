@@ -1,0 +1,100 @@
+"""The episodes that an agent is looked at in: of one task, aligned at their first question."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from membench.agent import Agent
+from membench.envs import OpenLoopTask, Task
+from membench.errors import InputError
+from membench.rollout import Rollout, collect, draw_noise
+
+SEED = 2_000_003
+"""Of the episodes; no run draws its own from it."""
+
+MOST_OBSERVED_STEPS = 48
+"""Steps of an episode that are looked at; of a longer one, so many are picked."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Episodes [b t ...] up to and with their first question, which comes at the same step in all of them.
+
+    Attributes:
+        observations: [b t i].
+        answers: [b] the right answer to the first question.
+        delay: the first step after what the answer follows from was shown.
+        query: the step of the first question, the last there is.
+        num_questions: questions per episode.
+    """
+
+    observations: Tensor
+    answers: Tensor
+    delay: int
+    query: int
+    num_questions: int
+
+    def rows(self, number: int) -> "Sample":
+        """Return the first so many episodes."""
+        return Sample(
+            self.observations[:number], self.answers[:number], self.delay, self.query, self.num_questions
+        )
+
+    @property
+    def observed_steps(self) -> list[int]:
+        """The steps to look at: all, or those around what was shown and the question and some in between."""
+        if self.query < MOST_OBSERVED_STEPS:
+            return list(range(self.query + 1))
+        shown = np.arange(min(self.delay + 2, MOST_OBSERVED_STEPS // 2))
+        between = np.linspace(shown[-1], self.query - 1, MOST_OBSERVED_STEPS - len(shown)).round()
+        return sorted({*shown.tolist(), *between.astype(int).tolist(), self.query})
+
+    def spread_over_delay(self, number: int) -> list[int]:
+        """Return so many steps or fewer, from the last that shows something to the last before the query."""
+        first, last = max(min(self.delay, self.query) - 1, 0), max(self.query - 1, 0)
+        return sorted({first + (last - first) * place // (number - 1) for place in range(number)})
+
+    @property
+    def middle_of_delay(self) -> int:
+        """The step in the middle of `spread_over_delay`."""
+        return self.spread_over_delay(3)[len(self.spread_over_delay(3)) // 2]
+
+
+def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:
+    """Draw episodes as the greedy agent lives through them; those whose question comes at the usual step.
+
+    Raises:
+        InputError: if hardly any two episodes are asked at the same step.
+    """
+    envs = task.vector_env(num_episodes, discrete=agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED)
+    rollout = collect(agent, envs, seed=SEED, noise=draw_noise(agent, envs, None))
+    first = rollout.asked.int().argmax(1)
+    asked = rollout.asked.any(1)
+    if not asked.any():
+        raise InputError("the agent never comes to a question: there is nothing to look at")
+    query = int(first[asked].mode().values)
+    chosen = asked & (first == query)
+    if int(chosen.sum()) < num_episodes // 4:
+        raise InputError(
+            f"{int(chosen.sum())} of {num_episodes} episodes are asked at step {query}, and no more at any "
+            "other: too few to compare"
+        )
+    observations = rollout.observations[chosen, : query + 1]
+    answers = rollout.targets[chosen, query]
+    return Sample(observations, answers, _first_of_delay(task, observations, answers), query, _count(rollout))
+
+
+def _count(rollout: Rollout) -> int:
+    return int(rollout.asked.sum(1).max())
+
+
+def _first_of_delay(task: Task, observations: Tensor, answers: Tensor) -> int:
+    """Return the step after the last that shows something, by the task's own word or by what differs."""
+    if isinstance(task, OpenLoopTask):
+        return min(task.delay_steps.start, observations.shape[1] - 1)
+    means = torch.stack([observations[answers == answer].mean(0) for answer in answers.unique()])
+    differs = means.std(0, correction=0).amax(-1) > 0.1
+    return int(differs.int().argmax()) + 1 if differs.any() else 1

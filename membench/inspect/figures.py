@@ -1,0 +1,323 @@
+"""What was seen inside an agent -> figures."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from torch import Tensor
+
+from membench.inspect.attention import Attention
+from membench.inspect.looking import WHOLE_STATE, Inspection
+from membench.inspect.phases import hidden_changes
+from membench.inspect.utilisation import HEALTHY_NORM, HEALTHY_SATURATION
+from membench.report.looks import OTHER_COLOURS, OWN_LOOKS
+from membench.report.panels import GREY, WIDTH, large_numbers, note, say_nothing_here
+from membench.report.text import one_line
+
+COLOURS = (*(look.colour for look in OWN_LOOKS.values()), *OTHER_COLOURS)
+MARKERS = "osP^DvXph<>"
+HEAT = "inferno"
+"""The document's `hot` with steps of lightness that are even."""
+
+HEALTHY = "#DDEFE3"
+MOST_PLACES = 64
+"""Slots that a heatmap shows: of more, those with the most weight."""
+
+MOST_ATTENTIONS = 4
+MOST_UNITS = 16
+"""Units of the hidden state that the figure of one episode shows."""
+
+MOST_TRAJECTORIES = 12
+"""Episodes with one answer that the figure of the hidden state shows."""
+
+
+def _parts(names: Iterable[str]) -> dict[str, dict]:
+    """Return how each part of the state is drawn, the whole of it in black."""
+    found = {}
+    for place, name in enumerate(names):
+        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        found[name] = {"color": "black", "linestyle": ":"} if name == WHOLE_STATE else look
+    return found
+
+
+def _legend(figure: Figure, looks: dict[str, dict], *notes) -> None:
+    lines = [
+        note(one_line(name), **{"linestyle": "-", "markersize": 3, **look}) for name, look in looks.items()
+    ]
+    figure.legend(handles=[*lines, *notes], loc="outside right upper")
+
+
+def _time(axes: Axes, found: Inspection) -> None:
+    """Mark the delay's beginning and the query along an axis of steps."""
+    for step in {found.sample.delay - 0.5, found.sample.query - 0.5}:
+        axes.axvline(step, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _query_note():
+    return note("delay begins, query", linestyle="--", linewidth=0.8)
+
+
+def utilisation_figure(found: Inspection) -> Figure:
+    """Norm and saturation of every part of the state over time, with the document's healthy ranges."""
+    figure = Figure(figsize=(WIDTH, 2.6))
+    panels = figure.subplots(1, 3 if found.slot_parts else 2)
+    looks = _parts(found.utilisation)
+    names = ("norm", "saturation", "effective_slots")
+    titles = ("mean norm", "share of values beyond 0.1", "effective slots")
+    for axes, name, title in zip(panels, names, titles, strict=False):
+        for part, measured in found.utilisation.items():
+            values = [getattr(one, name) for one in measured]
+            if values[0] is not None:
+                axes.plot(found.steps, values, markersize=2, linewidth=1, **looks[part])
+        axes.set_title(title)
+        axes.margins(y=0.1)
+        axes.set_ylim(bottom=0)
+        _time(axes, found)
+    if found.slot_parts:
+        panels[0].axhspan(*HEALTHY_NORM, color=HEALTHY, zorder=-1)
+    panels[1].axhspan(*HEALTHY_SATURATION, color=HEALTHY, zorder=-1)
+    panels[1].set_ylim(0, 1)
+    healthy = note("healthy, in the\ndocument's words", marker="s", color=HEALTHY, markersize=8)
+    _legend(figure, looks, healthy, _query_note())
+    return figure
+
+
+def attention_figure(found: Inspection) -> Figure:
+    """Every attention as heatmaps: heads by places at the query, and steps by places."""
+    shown = found.attention[:MOST_ATTENTIONS]
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.9 * len(shown)))
+    grid = figure.subplots(len(shown), 2, squeeze=False)
+    for (at_query, over_time), one in zip(grid, shown, strict=True):
+        chosen = _places(one)
+        weights = one.mean[..., chosen]
+        _heatmap(figure, at_query, weights[-1], f"{one.name}, at the query")
+        at_query.set_ylabel("head")
+        at_query.set_yticks(range(weights.shape[1]))
+        _heatmap(figure, over_time, weights.mean(1), f"{one.name}, over time")
+        over_time.set_ylabel("step")
+        _label_steps(over_time.yaxis, one.steps)
+        for axes in (at_query, over_time):
+            axes.set_xlabel("slot" if one.places == "slots" else "step attended to")
+            _label_steps(axes.xaxis, chosen)
+    return figure
+
+
+def _places(one: Attention) -> list[int]:
+    """Return the places to show: all, or of many those with the most weight at any step, in order."""
+    most = one.mean.amax((0, 1))
+    if len(most) <= MOST_PLACES or one.places == "steps":
+        return list(range(len(most)))
+    return sorted(most.argsort(descending=True)[:MOST_PLACES].tolist())
+
+
+def _label_steps(axis, names: list[int]) -> None:
+    """Label an axis of rows or columns by some of the numbers that they stand for."""
+    every = max(1, -(-len(names) // 6))
+    axis.set_ticks(range(0, len(names), every), [str(name) for name in names[::every]])
+
+
+def _heatmap(figure: Figure, axes: Axes, values: Tensor, title: str, unit: str = "weight") -> None:
+    image = axes.imshow(
+        values.numpy(), aspect="auto", cmap=HEAT, vmin=0, interpolation="nearest", rasterized=True
+    )
+    figure.colorbar(image, ax=axes, label=unit, pad=0.02)
+    axes.set_title(title)
+    axes.grid(visible=False)
+
+
+def hidden_figure(found: Inspection) -> Figure:
+    """The hidden state's way through an episode in its two leading components, and how fast it moves."""
+    figure = Figure(figsize=(WIDTH, 3.0))
+    plane, speed = figure.subplots(1, 2)
+    components, shares = principal_components(found.hidden)
+    answers, names = found.sample.answers, []
+    for place, answer in enumerate(answers.unique().tolist()):
+        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        ways = components[:, answers == answer][:, :MOST_TRAJECTORIES]
+        plane.plot(ways[..., 0], ways[..., 1], color=look["color"], linewidth=0.7, alpha=0.6)
+        plane.plot(ways[-1, :, 0], ways[-1, :, 1], linestyle="none", markersize=5, **look)
+        if place < len(COLOURS):
+            names.append((f"answer {answer}", look))
+    plane.plot(*components[0].mean(0), "*", color="black", markersize=8)
+    plane.set_xlabel(f"first component ({shares[0]:.0%} of variance)")
+    plane.set_ylabel(f"second component ({shares[1]:.0%})")
+    plane.grid(visible=True, axis="both")
+    speed.plot(found.steps[1:], hidden_changes(found)[1:], marker="o", markersize=2, color=COLOURS[0])
+    speed.set_ylabel("change per step / norm")
+    speed.set_ylim(bottom=0)
+    _time(speed, found)
+    first = note("mean after step 0", marker="*", color="black", markersize=8)
+    _legend(figure, dict(names), first, _query_note())
+    return figure
+
+
+def principal_components(hidden: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return hidden states [t b h] in two leading components [t b 2], and the variance shares of these."""
+    flat = hidden.flatten(0, 1).double()
+    centred = torch.nan_to_num(flat - flat.mean(0))
+    values, directions = torch.linalg.eigh(centred.T @ centred)
+    leading = directions[:, -2:].flip(1)
+    leading = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()  # of no chance sign
+    shares = values[-2:].flip(0) / values.sum().clamp(min=1e-12)
+    return (centred @ leading).unflatten(0, hidden.shape[:2]).numpy(), shares.numpy()
+
+
+def retention_figure(found: Inspection) -> Figure:
+    """Accuracy of the probes over the episode: the forgetting curve."""
+    figure = Figure(figsize=(WIDTH, 2.8))
+    axes = figure.subplots()
+    looks = _parts(found.retention)
+    for name, one in found.retention.items():
+        axes.plot(one.steps, one.accuracy, linewidth=1, markersize=3, **looks[name])
+    chance = next(iter(found.retention.values())).chance
+    axes.axhline(chance, color=GREY, linewidth=0.8)
+    axes.plot(found.sample.query, found.success, "*", color="black", markersize=9, clip_on=False, zorder=5)
+    axes.set(ylim=(0, 1.05), ylabel="accuracy on other episodes")
+    _time(axes, found)
+    answer = note("the agent's answers", marker="*", color="black", markersize=8)
+    _legend(figure, looks, answer, note("chance", linestyle="-", linewidth=0.8), _query_note())
+    return figure
+
+
+def reach_figure(found: Inspection) -> Figure:
+    """The gradient of the latent at the query in the observation of every step, before and after training."""
+    figure = Figure(figsize=(WIDTH, 2.6))
+    axes = figure.subplots()
+    curves = {"after training": (found.reach, COLOURS[0], "-")}
+    if found.reach_before is not None:
+        curves["before training"] = (found.reach_before, COLOURS[1], "--")
+    for label, (reach, colour, style) in curves.items():
+        positive = np.where(reach > 0, reach, np.nan)
+        axes.plot(range(len(reach)), positive, style, marker="o", markersize=2, color=colour, label=label)
+    if any(bool((reach > 0).any()) for reach, *_ in curves.values()):
+        axes.set_yscale("log")
+        for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatted(FuncFormatter(lambda value, _: f"{value:.2g}"))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if _decades(axes) < 3 else ()))
+    else:
+        say_nothing_here(axes, "no gradient at any step")
+    axes.set_ylabel("norm of the gradient")
+    _time(axes, found)
+    looks = {label: {"color": colour, "linestyle": style} for label, (_, colour, style) in curves.items()}
+    _legend(figure, looks, _query_note())
+    return figure
+
+
+def _decades(axes: Axes) -> float:
+    low, high = axes.get_ylim()
+    return float(np.log10(high / low))
+
+
+def interventions_figure(found: Inspection) -> Figure:
+    """Causal shares of the state's parts over the delay, and the effect of single slots in its middle."""
+    figure = Figure(figsize=(WIDTH, 2.8))
+    slots = found.middle.slots if found.middle else []
+    panels = np.atleast_1d(figure.subplots(1, 2 if slots else 1))
+    names = dict.fromkeys(part.name for one in found.swaps for part in one.parts)
+    looks = _parts(names)
+    for name in names:
+        shares = [(one.step, part.share) for one in found.swaps for part in one.parts if part.name == name]
+        panels[0].plot(*zip(*shares, strict=True), linewidth=1, markersize=4, **looks[name])
+    panels[0].set(ylabel="causal share", ylim=(-0.1, 1.1))
+    _time(panels[0], found)
+    if slots:
+        several = len({one.memory for one in slots}) > 1
+        labels = [
+            f"{one.memory.rpartition('.')[2]} {one.slot}" if several else str(one.slot) for one in slots
+        ]
+        panels[1].bar(range(len(slots)), [one.effect for one in slots], color=GREY)
+        panels[1].set_xticks(range(len(slots)), labels, rotation=90)
+        panels[1].set(xlabel="slot", ylabel="effect of swapping it alone")
+    _legend(figure, looks, _query_note())
+    return figure
+
+
+def episode_figure(found: Inspection) -> Figure:
+    """One episode, step by step: what came in, an excerpt of the state, writing, reading, the policy."""
+    rows: list[tuple[str, Tensor, str]] = [
+        ("input", found.sample.observations[0, found.steps].T, "feature"),
+        ("hidden state, first units", found.hidden[:, 0, :MOST_UNITS].T, "unit"),
+    ]
+    own = found.answer_place(0)
+    for one in found.attention[:MOST_ATTENTIONS]:
+        weights = one.weights[:, own].mean(1)[:, _places(one)]
+        rows.append((f"{one.name}: weight of {one.places}", weights.T, one.places.removesuffix("s")))
+    rows.append(
+        ("policy", torch.stack([found.policy(place)[0] for place in range(len(found.steps))]).T, "action")
+    )
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.25 * len(rows)))
+    grid = figure.subplots(len(rows), 1, sharex=True)
+    for axes, (title, values, unit) in zip(grid, rows, strict=True):
+        limit = float(values.abs().max()) or 1.0
+        signed = bool((values < 0).any())
+        image = axes.imshow(
+            values.numpy(),
+            aspect="auto",
+            cmap="RdBu_r" if signed else HEAT,
+            vmin=-limit if signed else 0,
+            vmax=limit,
+            interpolation="nearest",
+            rasterized=True,
+        )
+        figure.colorbar(image, ax=axes, pad=0.01)
+        axes.set_title(title)
+        axes.set_ylabel(unit)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.grid(visible=False)
+    grid[-1].set_xlabel("step")
+    _label_steps(grid[-1].xaxis, found.steps)
+    return figure
+
+
+def training_figure(curve: list) -> Figure:
+    """What was measured during training, evaluation by evaluation."""
+    steps = [point.steps for point in curve]
+    figure = Figure(figsize=(WIDTH, 3.6))
+    for axes, (title, field) in zip(figure.subplots(2, 4, sharex=True).flat, TRAINING.items(), strict=True):
+        values = [getattr(point, field) for point in curve]
+        known = np.array([np.nan if value is None else value for value in values], dtype=float)
+        axes.plot(steps, known, marker="o", markersize=2, linewidth=1, color=COLOURS[0])
+        axes.set_title(title)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        large_numbers(axes.xaxis)
+        if np.isnan(known).all():
+            axes.set_yticks([])
+            say_nothing_here(axes, "not recorded")
+    figure.supxlabel("training steps", fontsize="medium")
+    return figure
+
+
+TRAINING = {
+    "success (greedy)": "success",
+    "entropy (nats)": "entropy",
+    "explained variance": "explained_variance",
+    "KL divergence": "kl",
+    "clip fraction": "clip_fraction",
+    "gradient norm": "grad_norm",
+    "memory: mean norm": "memory_norm",
+    "memory: saturation": "memory_saturation",
+}
+"""Title -> field of a point of the learning curve."""
+
+
+def figures_for(found: Inspection, curve: list) -> dict[str, Callable[[], Figure]]:
+    """Return the figures that apply, by name."""
+    drawn: dict[str, Callable[[], Figure]] = {
+        "utilisation": lambda: utilisation_figure(found),
+        "hidden": lambda: hidden_figure(found),
+        "retention": lambda: retention_figure(found),
+        "reach": lambda: reach_figure(found),
+        "episode": lambda: episode_figure(found),
+    }
+    if found.attention:
+        drawn["attention"] = lambda: attention_figure(found)
+    if any(one.parts for one in found.swaps):
+        drawn["interventions"] = lambda: interventions_figure(found)
+    if curve:
+        drawn["training"] = lambda: training_figure(curve)
+    return drawn

@@ -1,0 +1,106 @@
+"""What was seen inside an agent, in sentences of plain text."""
+
+from membench.inspect.looking import WHOLE_STATE, Inspection
+from membench.inspect.phases import judge
+from membench.inspect.probe import GOOD
+from membench.inspect.utilisation import complaints
+from membench.report.text import listed
+
+
+def answer(found: Inspection) -> list[str]:
+    """Return what the page comes to: whether the cue is kept, where, how, and whether that is healthy."""
+    return [
+        sentence
+        for sentence in (kept(found), carried(found), attended(found), healthy(found), phases(found))
+        if sentence
+    ]
+
+
+def kept(found: Inspection) -> str:
+    """Return whether the answer can be read off the state to the end, and what the agent makes of it."""
+    whole = found.retention.get(WHOLE_STATE) or next(iter(found.retention.values()))
+    last = float(whole.accuracy[-1])
+    agent = f"the agent answers {found.success:.0%} rightly"
+    if last >= GOOD:
+        fault = "" if found.success >= GOOD else ": the memory holds it, and the policy is at fault"
+        return (
+            f"The answer can be read off the state at the query ({last:.0%} of new episodes); {agent}{fault}."
+        )
+    if whole.lost_at is not None:
+        return f"The answer is lost from the state at step {whole.lost_at}; {agent}."
+    return f"The answer cannot be read off the state ({last:.0%}, chance {whole.chance:.0%}); {agent}."
+
+
+def carried(found: Inspection) -> str:
+    """Return which part of the state the answer comes from."""
+    if not found.swaps:
+        return "There is no delay: nothing has to be carried."
+    middle, last = found.middle, found.swaps[-1]
+    if middle is None or not middle.parts or not last.parts:
+        return "Nothing that is carried reaches the answer: swapping the whole state changes nothing."
+    told = [f"{name} {share:.2f}" for name, share in _shares(middle)]
+    before = [f"{name} {share:.2f}" for name, share in _shares(last)]
+    return (
+        f"Causal shares of the answer in the middle of the delay (after step {middle.step}): {listed(told)}; "
+        f"before the query: {listed(before)}."
+    )
+
+
+def _shares(swaps) -> list[tuple[str, float]]:
+    return [(part.name, part.share) for part in sorted(swaps.parts, key=lambda part: -part.share)]
+
+
+def attended(found: Inspection) -> str:
+    """Return how attention is spread at the query."""
+    if not found.attention:
+        return ""
+    told = []
+    for one in found.attention:
+        where, weight = one.strongest(-1)
+        spread = float(one.effective_places()[-1].mean())
+        how = "uniform over" if one.is_uniform() else "spread over effectively"
+        number = f"{one.weights.shape[-1]}" if one.is_uniform() else f"{spread:.1f}"
+        told.append(
+            f"{one.name} attention is {how} {number} {one.places} "
+            f"(most on {one.places.removesuffix('s')} {where}, weight {weight:.2f})"
+        )
+    return f"At the query, {listed(told)}."
+
+
+def healthy(found: Inspection) -> str:
+    """Return what the document would call unhealthy."""
+    said = [
+        f"{name}: {', '.join(unhealthy)}"
+        for name, over_time in found.utilisation.items()
+        if (unhealthy := complaints(over_time[-1], is_slots=name in found.slot_parts))
+    ]
+    if said:
+        return f"Outside of what the document calls healthy: {'; '.join(said)}."
+    return "Utilisation is within what the document calls healthy."
+
+
+def phases(found: Inspection) -> str:
+    """Return how much of the document's story of three phases is true here."""
+    verdicts = [one.verdict for one in judge(found)]
+    holding, applying = verdicts.count("holds"), len(verdicts) - verdicts.count("does not apply")
+    failing = [f"“{one.sentence}”" for one in judge(found) if one.verdict == "does not hold"]
+    rest = f"; not {listed(failing)}" if failing else ""
+    return f"Of the document's three phases, {holding} of {applying} sentences that apply hold{rest}."
+
+
+def not_applying(found: Inspection) -> list[str]:
+    """Return what is not shown, and why."""
+    said = []
+    if not found.attention:
+        said.append("Attention: this memory records none.")
+    elif not found.slot_parts:
+        said.append("Slots: this memory has none; its attention is over the steps of the episode.")
+    if not found.slot_parts and not found.attention:
+        said.append("Slots: this memory has none; utilisation is that of its state.")
+    if not any(one.parts for one in found.swaps):
+        said.append("Causal shares: nothing that is carried over the delay reaches the answer.")
+    if found.reach_before is None:
+        said.append("Gradient reach before training: there is no untrained agent to compare with.")
+    if found.sample.num_questions > 1:
+        said.append(f"Of {found.sample.num_questions} questions per episode, all of this is about the first.")
+    return said
