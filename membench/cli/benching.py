@@ -74,7 +74,9 @@ def bench(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure what training costs: steps per second and memory against horizon, beside the machine's limit.
+    """Measure what training costs.
+
+    Steps per second and memory against horizon, beside the machine's limit.
 
     Every memory has 225,000 parameters unless --match-parameters, --preset or a hidden_size says otherwise.
     """

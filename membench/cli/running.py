@@ -63,7 +63,9 @@ def run(
     refresh: bool,
     as_json: bool,
 ) -> None:
-    """Run a suite and write its records, tables, plots and report.
+    """Run a suite and write its report.
+
+    Records, tables, plots, report.md and report.html.
 
     Runs that the results folder holds already are not done again, unless they failed: the same command goes
     on where it stopped.
@@ -129,7 +131,7 @@ def train(
     refresh: bool,
     as_json: bool,
 ) -> None:
-    """Train one agent and write its record and its weights."""
+    """Train one agent; write record and weights."""
     from membench.config import merge, nest
     from membench.execute import check_runnable
     from membench.records import read_record, record_path
@@ -182,7 +184,10 @@ def tune(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Search ARCHITECTURE's learning rate and initialisation: the same search for every memory."""
+    """Search a memory's settings, as was done for all.
+
+    The learning rate and initialisation of ARCHITECTURE, by the same search as for every memory.
+    """
     from membench.catalogue import check_architecture_name
     from membench.config import flatten
     from membench.plan import Plan, write_plan

@@ -29,7 +29,9 @@ from membench.errors import InputError, one_line, unknown_name
 @out_option("DIR")
 @json_option
 def report(results: Path, pack: bool, tensorboard: bool, out: Path | None, as_json: bool) -> None:
-    """Write tables, plots and report again from the records in DIR, finished or not.
+    """Write a report again from its records.
+
+    Tables, plots and report of the runs in DIR, finished or not.
 
     DIR is a results folder, or a file of records like its runs.jsonl.
     """
@@ -41,7 +43,10 @@ def report(results: Path, pack: bool, tensorboard: bool, out: Path | None, as_js
 @out_option("DIR")
 @json_option
 def claims(results: Path, out: Path | None, as_json: bool) -> None:
-    """Judge the deep dive's claims by the runs in DIR: one results folder, or several, one per suite."""
+    """Judge the deep dive's claims by records.
+
+    DIR is one results folder, or holds several, one per suite.
+    """
     from membench.frame import to_frame
     from membench.plan import records_by_suite
     from membench.provenance import mixtures
@@ -69,7 +74,9 @@ def claims(results: Path, out: Path | None, as_json: bool) -> None:
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @json_option
 def status(results: Path, as_json: bool) -> None:
-    """Show how far the runs in DIR have come: done, running, failed, missing, and the time left.
+    """Show how far the runs in DIR have come.
+
+    What is done, running, failed and missing, and the time left.
 
     For another terminal than the one they run in; reads only. A run counts as running until five minutes
     after its latest note.
@@ -163,7 +170,10 @@ def _list_tasks() -> list[dict[str, str]]:
 @settings_options(match_option, preset_option, set_option)
 @json_option
 def describe(architecture: str, horizon: int, given: Given, as_json: bool) -> None:
-    """Show an architecture's parameters by part, its state's size and its cost per step."""
+    """Show what a memory is made of and costs.
+
+    Parameters by part, the size of the state, the cost of a step.
+    """
     from membench.config import nest
     from membench.describe import describe_agent
 
@@ -198,7 +208,10 @@ def describe(architecture: str, horizon: int, given: Given, as_json: bool) -> No
 @settings_options(match_option, preset_option, set_option)
 @json_option
 def diagnose(architecture: str, horizons: str, given: Given, as_json: bool) -> None:
-    """Show whether ARCHITECTURE, untrained, can tell cues apart at the query, and learn to."""
+    """Show if an untrained memory tells cues apart.
+
+    And whether it can learn to: distances and gradients, per horizon.
+    """
     from membench.config import nest
     from membench.diagnosis import diagnose as diagnosis_of
 
@@ -228,7 +241,10 @@ def diagnose(architecture: str, horizons: str, given: Given, as_json: bool) -> N
 @settings_options(memory_set_option)
 @json_option
 def check(architecture: str, given: Given, as_json: bool) -> None:
-    """Run the laws that every memory obeys on ARCHITECTURE: a built-in name, or my.module:MyMemory."""
+    """See whether a memory obeys the laws.
+
+    ARCHITECTURE is a built-in name, or my.module:MyMemory.
+    """
     from membench.check import check_architecture
 
     options = given.overrides().get("memory", {})
