@@ -13,7 +13,10 @@ from membench.validation import explain
 SET_ASIDE = "set-aside"
 """Name of the folder, in a results folder, of what was found there and could not be used."""
 
-INNER_FOLDERS = ("runs", "progress", "logs", "checkpoints", SET_ASIDE, "tables", "plots", "tensorboard")
+INNER_FOLDERS = (
+    *("runs", "progress", "logs", "checkpoints", SET_ASIDE),
+    *("tables", "plots", "tensorboard", "compare"),
+)
 """Folders that membench writes into, below a results folder."""
 
 Content = TypeVar("Content")

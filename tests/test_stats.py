@@ -152,8 +152,8 @@ def test_statistics_agree_with_rliable_s_definitions():
     ]
     x, y = ours.T.tolist(), theirs.T.tolist()
     assert probability_of_improvement(x, y) == pytest.approx(np.mean(wins), abs=1e-6)
-    assert pooled_interquartile_mean(*ours.T) == pytest.approx(trim_mean(ours, 0.25, axis=None), abs=1e-6)
-    assert interquartile_mean(ours.ravel().tolist()) == pytest.approx(trim_mean(ours, 0.25, axis=None))
+    assert pooled_interquartile_mean(*ours.T) == pytest.approx(trim_mean(ours.ravel(), 0.25), abs=1e-6)
+    assert interquartile_mean(ours.ravel().tolist()) == pytest.approx(trim_mean(ours.ravel(), 0.25))
     thresholds = np.linspace(0, 1, 17)
     shares = [np.mean(ours > threshold) for threshold in thresholds]
     assert performance_profile(x, thresholds) == pytest.approx(shares, abs=1e-6)

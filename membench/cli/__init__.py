@@ -8,6 +8,7 @@ import click
 
 from membench import __version__
 from membench.cli.benching import bench
+from membench.cli.comparing import compare
 from membench.cli.printing import say
 from membench.cli.running import run, train, tune
 from membench.cli.showing import check, claims, describe, diagnose, list_, report, status
@@ -56,5 +57,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, tune, status, report, claims, list_, describe, diagnose, check, bench):
+for _command in (run, train, tune, status, report, claims, compare, list_, describe, diagnose, check, bench):
     main.add_command(_command)
