@@ -8,14 +8,25 @@ import time
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from statistics import median
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from scipy import stats
 
-from membench.config import RunConfig, TaskConfig, build_config, merge, nest, to_settings
+from membench.config import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    RunConfig,
+    TaskConfig,
+    build_config,
+    merge,
+    nest,
+    to_settings,
+)
 from membench.envs import make_task
 from membench.errors import InputError
 from membench.stats import Interval
@@ -27,18 +38,18 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the iterations of one memory at one horizon cost."""
 
     config: RunConfig
-    num_steps: int
+    num_steps: PositiveInt
     """Environment steps per iteration."""
-    parameters: int
-    seconds: list[float]
+    parameters: NonNegativeInt
+    seconds: Annotated[list[PositiveFloat], Meta(min_length=1)]
     """Of every timed iteration: a rollout and the update on it."""
-    flops_per_iteration: float
+    flops_per_iteration: NonNegativeFloat
     """Of matrix products; a backward pass counts as two forward ones."""
-    matmul_flops_per_second: float
+    matmul_flops_per_second: PositiveFloat
     """What one large matrix product in float32 reaches in the same process, on the same device."""
-    memory_bytes: int
+    memory_bytes: NonNegativeInt
     """Peak above what the process held before the agent was built."""
-    seconds_per_acting_step: float
+    seconds_per_acting_step: NonNegativeFloat
     """Median over one episode in one environment."""
 
     @property

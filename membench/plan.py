@@ -117,7 +117,22 @@ def set_aside_plan(results: Path) -> list[str]:
 
 
 def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str]]:
-    """Return the planned records of every results folder in `folder`, or of that one if it is one.
+    """Return what `planned_records` does, of which there must be some.
+
+    Raises:
+        InputError: if there are none, or two folders hold the same suite.
+    """
+    found, left_out = planned_records(folder)
+    if not found:
+        raise InputError(f"{folder}: no results folder of a suite is in there")
+    return found, left_out
+
+
+def planned_records(source: Path) -> tuple[dict[str, list[RunRecord]], list[str]]:
+    """Return the planned records of every results folder in `source`, or of that one if it is one.
+
+    Args:
+        source: the folder, or a file of records, whose plan lies beside it.
 
     Returns:
         Suite -> records, with a preset's name behind it as in `horizons --preset doc`; and a sentence about
@@ -125,14 +140,15 @@ def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str
         suite as it stands.
 
     Raises:
-        InputError: if there is none, or two hold the same suite.
+        InputError: if two folders hold the same suite.
     """
     found: dict[str, list[RunRecord]] = {}
     left_out: list[str] = []
-    for results in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+    is_folder = source.is_dir()
+    for results in (source, *sorted(path for path in source.glob("*") if path.is_dir())):
         records, complaints = read_records(results)
         left_out += complaints
-        plan, of_the_plan = plan_or_none(results) if records else (None, [])
+        plan, of_the_plan = plan_or_none(results if is_folder else results.parent) if records else (None, [])
         left_out += of_the_plan
         if plan is None or plan.departs_from_its_suite:
             left_out += [f"{results}: left out, for its runs are not those of a suite as it stands"] * bool(
@@ -141,12 +157,10 @@ def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str
             continue
         name = f"{plan.suite} --preset {plan.preset}" if plan.preset else plan.suite
         if name in found:
-            raise InputError(f"{folder}: two results folders hold runs of {name!r}; one is {results}")
+            raise InputError(f"{source}: two results folders hold runs of {name!r}; one is {results}")
         found[name] = plan.planned(records)
         if missing := plan.missing(records):
             left_out.append(f"{results}: {len(missing)} of {len(plan.configs)} planned runs are missing")
-    if not found:
-        raise InputError(f"{folder}: no results folder of a suite is in there")
     return found, left_out
 
 

@@ -6,6 +6,7 @@ A stratum is one cell's values. Strata are independent and may differ in their n
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from scipy import stats
 
 MIN_SEEDS_FOR_INTERVAL = 5
 """Fewer seeds than this say nothing about the spread of a bootstrap."""
+
+NUM_RESAMPLES = 9_999
+"""Of a bootstrap; as many as `scipy.stats.bootstrap` draws."""
 
 Strata = Sequence[Sequence[float]]
 """The values of each cell."""
@@ -82,11 +86,25 @@ def stratified_interval(strata: Strata, statistic: Callable[..., np.ndarray]) ->
     """
     if why_no_interval(strata):
         return None
+    drawn = zip(strata, _draws(tuple(map(len, strata))), strict=True)
+    return _percentile_interval(statistic(*(np.asarray(values)[places] for values, places in drawn), axis=-1))
+
+
+@lru_cache(maxsize=4)
+def _draws(sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """Return which values each resample of strata of these sizes draws [resample, value], a stratum each.
+
+    The same draws as `scipy.stats.bootstrap` makes from a generator of seed 0; kept, for a table asks for the
+    same sizes pair by pair.
+    """
     random = np.random.default_rng(0)
-    found = stats.bootstrap(
-        strata, statistic, confidence_level=0.95, method="percentile", vectorized=True, rng=random
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+    return [random.integers(0, size, (NUM_RESAMPLES, size)) for size in sizes]
+
+
+def _percentile_interval(found: np.ndarray) -> Interval:
+    tail = (1 - 0.95) / 2  # as scipy.stats.bootstrap rounds it
+    low, high = np.quantile(found, (tail, 1 - tail))
+    return Interval(float(low), float(high))
 
 
 def why_no_interval(strata: Strata) -> str:
@@ -106,24 +124,38 @@ def probability_of_improvement(ours: Strata, theirs: Strata) -> float:
 
     Agarwal et al. 2021, arXiv 2108.13264, equation 2. Seeds are not paired, and may differ in number.
     """
-    return float(_improvement(*map(np.asarray, [*ours, *theirs])))
+    beaten = [_beaten(*pair).mean((-2, -1)) for pair in zip(ours, theirs, strict=True)]
+    return float(np.mean([(won + 1) / 2 for won in beaten]))
 
 
 def improvement_interval(ours: Strata, theirs: Strata) -> Interval | None:
     """Return the stratified bootstrap interval of `probability_of_improvement`, both sides resampled."""
-    return stratified_interval([*ours, *theirs], _improvement)
+    strata = [*ours, *theirs]
+    if why_no_interval(strata):
+        return None
+    # What two runs come to does not depend on the resample: it only says how often each of them is drawn.
+    counts = _counts(tuple(map(len, strata)))
+    found = []
+    for values, others, drawn, drawn_others in zip(
+        ours, theirs, counts[: len(ours)], counts[len(ours) :], strict=True
+    ):
+        won = ((drawn @ _beaten(values, others)) * drawn_others).sum(-1) / (len(values) * len(others))
+        found.append((won + 1) / 2)
+    return _percentile_interval(np.mean(found, axis=0))
 
 
-def _improvement(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The first half of the strata are ours, the second theirs; values lie along the last axis."""
-    del axis
-    half = len(strata) // 2
-    return np.mean([_beaten(*pair) for pair in zip(strata[:half], strata[half:], strict=True)], axis=0)
+def _beaten(ours: Sequence[float], theirs: Sequence[float]) -> np.ndarray:
+    """Return 1 where a run of ours [first axis] beats one of theirs [second], -1 where it loses, else 0."""
+    return np.sign(np.subtract.outer(np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)))
 
 
-def _beaten(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    differences = np.sign(ours[..., :, None] - theirs[..., None, :])
-    return (differences.mean((-2, -1)) + 1) / 2
+@lru_cache(maxsize=4)
+def _counts(sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """Return how often each resample draws each value [resample, value], a stratum each; see `_draws`."""
+    return [
+        np.stack([(places == value).sum(-1) for value in range(size)], axis=-1).astype(float)
+        for size, places in zip(sizes, _draws(sizes), strict=True)
+    ]
 
 
 def performance_profile(strata: Strata, thresholds: ArrayLike) -> np.ndarray:

@@ -15,7 +15,7 @@ SET_ASIDE = "set-aside"
 
 INNER_FOLDERS = (
     *("runs", "progress", "logs", "checkpoints", SET_ASIDE),
-    *("tables", "plots", "tensorboard", "inspect"),
+    *("tables", "plots", "tensorboard", "inspect", "compare"),
 )
 """Folders that membench writes into, below a results folder."""
 

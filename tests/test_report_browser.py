@@ -75,8 +75,15 @@ def test_every_link_and_button_is_reached_by_tab(chromium, reports):
     assert chromium.evaluate("wanted.every(one => reached.has(one))")
 
 
-HEADING = "[...document.querySelectorAll('#table-cost th')].find(one => one.innerText.startsWith('Training'))"
-COLUMN = f"[...document.querySelectorAll(`#table-cost td:nth-child(${{{HEADING}.cellIndex + 1}})`)]"
+def heading(table: str, start: str) -> str:
+    """The heading of a table that starts so: its last columns may be marks of where its runs come from."""
+    headings = f"[...document.querySelectorAll('#table-{table} th')]"
+    return f"{headings}.find(one => one.innerText.startsWith('{start}'))"
+
+
+def column(table: str, start: str) -> str:
+    place = f"${{{heading(table, start)}.cellIndex + 1}}"
+    return f"[...document.querySelectorAll(`#table-{table} td:nth-child({place})`)]"
 
 
 @pytest.mark.parametrize(
@@ -84,23 +91,24 @@ COLUMN = f"[...document.querySelectorAll(`#table-cost td:nth-child(${{{HEADING}.
 )
 def test_a_column_is_sorted_by_keyboard(key, code, text, chromium, reports):
     chromium.open(reports["markup"], WIDTHS["desk"])
+    speeds, button = column("cost", "Training"), heading("cost", "Training")
     order = [("ascending", sorted), ("descending", lambda values: sorted(values, reverse=True))]
-    before = chromium.evaluate(f"{COLUMN}.map(cell => Number(cell.dataset.value))")
+    before = chromium.evaluate(f"{speeds}.map(cell => Number(cell.dataset.value))")
     assert sorted(before) == [990.0, 1199.9, 1234.0, 27_123.4] != before
-    chromium.evaluate(f"{HEADING}.querySelector('button').focus()")
+    chromium.evaluate(f"{button}.querySelector('button').focus()")
     for direction, sort in order:
         chromium.press(key, code, text)
-        assert chromium.evaluate(f"{HEADING}.getAttribute('aria-sort')") == direction
-        assert chromium.evaluate(f"{COLUMN}.map(cell => Number(cell.dataset.value))") == sort(before)
+        assert chromium.evaluate(f"{button}.getAttribute('aria-sort')") == direction
+        assert chromium.evaluate(f"{speeds}.map(cell => Number(cell.dataset.value))") == sort(before)
     assert chromium.evaluate("document.querySelectorAll('[aria-sort]').length") == 1
 
 
 def test_what_has_no_number_stands_last_either_way_and_text_sorts_naturally(chromium, reports):
     chromium.open(reports["few"], WIDTHS["desk"])
-    speeds = "[...document.querySelectorAll('#table-headline tr td:last-child')].map(cell => cell.innerText)"
+    speeds = column("headline", "Steps/s")
     for _ in range(2):
-        chromium.evaluate("document.querySelector('#table-headline th:last-child button').click()")
-        assert chromium.evaluate(speeds)[-1] == "—"
+        chromium.evaluate(f"{heading('headline', 'Steps/s')}.querySelector('button').click()")
+        assert chromium.evaluate(f"{speeds}.map(cell => cell.innerText)")[-1] == "—"
     chromium.open(reports["many"], WIDTHS["desk"])
     names = "[...document.querySelectorAll('#table-headline tr td:first-child')].map(cell => cell.innerText)"
     chromium.evaluate("document.querySelector('#table-headline th button').click()")

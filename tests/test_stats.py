@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import CensoredData, ecdf
+from scipy.stats import CensoredData, bootstrap, ecdf, mannwhitneyu, trim_mean
 
 from membench.stats import (
     bits_recalled,
@@ -45,6 +45,16 @@ def test_interval_of_many_values_is_close_to_the_normal_one():
     assert found is not None
     # 50 -+ 1.96 x 29.2 / sqrt(101)
     assert found.low == pytest.approx(44.3, abs=0.5) and found.high == pytest.approx(55.7, abs=0.5)
+
+
+@pytest.mark.parametrize("statistic", [pooled_mean, mean_over_strata, pooled_interquartile_mean])
+def test_intervals_are_those_of_scipy_s_stratified_bootstrap(statistic):
+    random = np.random.default_rng(5)
+    for sizes in ([5], [5, 5], [5, 9, 6]):
+        strata = [random.uniform(size=size).tolist() for size in sizes]
+        expected = bootstrap(strata, statistic, method="percentile", rng=np.random.default_rng(0))
+        found = stratified_interval(strata, statistic)
+        assert found == pytest.approx(tuple(expected.confidence_interval), abs=1e-9)
 
 
 def test_interval_is_the_same_every_time():
@@ -115,6 +125,53 @@ def test_probability_of_improvement_by_hand():
     # 3 beats 1 and 2, 1 ties with 1 and loses to 2: (2 + 1/2) / 4; in the other stratum ours always loses.
     assert probability_of_improvement([[3, 1], [0]], [[1, 2], [1, 1, 5]]) == pytest.approx(0.625 / 2)
     assert probability_of_improvement([[1, 2]], [[1, 2]]) == 0.5
+
+
+# Fixed arrays, runs x tasks, and what rliable gives for them (google-research/rliable, metrics_test.py). Its
+# medians are of the tasks' means, which are not computed here; a tie between equal columns counts half.
+RLIABLE_X = np.array([[1, 2], [2, 2], [1, 1], [2, 1]])
+RLIABLE_Y = np.array([[1, 1], [2, 2], [3, 3]])
+
+
+def test_statistics_agree_with_rliable_s_on_its_own_arrays():
+    x, y = RLIABLE_X.T.tolist(), RLIABLE_Y.T.tolist()
+    for strata, mean in ((x, 1.5), (y, 2)):
+        assert mean_over_strata(*map(np.asarray, strata)) == pytest.approx(mean, abs=1e-6)
+        assert pooled_interquartile_mean(*map(np.asarray, strata)) == pytest.approx(mean, abs=1e-6)
+    assert probability_of_improvement(x, y) == pytest.approx(1 / 3, abs=1e-6)
+    assert probability_of_improvement(y, x) == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_statistics_agree_with_rliable_s_definitions():
+    """Agarwal et al. 2021: U of Mann and Whitney over the number of pairs, scipy's trimmed mean, shares."""
+    random = np.random.default_rng(11)
+    ours, theirs = random.integers(0, 9, (6, 4)) / 8, random.integers(0, 9, (7, 4)) / 8
+    wins = [
+        mannwhitneyu(x, y, alternative="greater").statistic / (6 * 7)
+        for x, y in zip(ours.T, theirs.T, strict=True)
+    ]
+    x, y = ours.T.tolist(), theirs.T.tolist()
+    assert probability_of_improvement(x, y) == pytest.approx(np.mean(wins), abs=1e-6)
+    assert pooled_interquartile_mean(*ours.T) == pytest.approx(trim_mean(ours.ravel(), 0.25), abs=1e-6)
+    assert interquartile_mean(ours.ravel().tolist()) == pytest.approx(trim_mean(ours.ravel(), 0.25))
+    thresholds = np.linspace(0, 1, 17)
+    shares = [np.mean(ours > threshold) for threshold in thresholds]
+    assert performance_profile(x, thresholds) == pytest.approx(shares, abs=1e-6)
+
+
+def test_interval_of_an_improvement_is_that_of_resampled_runs():
+    """The definition, resample by resample, by scipy's bootstrap of both sides."""
+
+    def share_of_wins(*strata, axis):
+        pairs = zip(strata[:2], strata[2:], strict=True)
+        wins = [np.sign(x[..., :, None] - y[..., None, :]).mean((-2, -1)) / 2 + 0.5 for x, y in pairs]
+        return np.mean(wins, axis=0)
+
+    random = np.random.default_rng(2)
+    strata = [(random.integers(0, 9, size) / 8).tolist() for size in (5, 6, 7, 5)]
+    expected = bootstrap(strata, share_of_wins, method="percentile", rng=np.random.default_rng(0))
+    found = improvement_interval(strata[:2], strata[2:])
+    assert found == pytest.approx(tuple(expected.confidence_interval), abs=1e-9)
 
 
 def test_interval_of_an_improvement():

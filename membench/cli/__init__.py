@@ -8,6 +8,7 @@ import click
 
 from membench import __version__
 from membench.cli.benching import bench
+from membench.cli.comparing import compare
 from membench.cli.inspecting import inspect
 from membench.cli.printing import say
 from membench.cli.running import run, train, tune
@@ -57,5 +58,9 @@ def main() -> None:
     """
 
 
-for _command in (run, train, tune, status, report, claims, inspect, list_, describe, diagnose, check, bench):
+COMMANDS = (
+    *(run, train, tune, status, report, claims, compare, inspect),
+    *(list_, describe, diagnose, check, bench),
+)
+for _command in COMMANDS:
     main.add_command(_command)

@@ -14,7 +14,7 @@ from membench.report.looks import display_name
 from membench.report.tables import Table
 
 STATED = "(stated)"
-NOT_MEASURED_YET = "(stated; not measured yet by this suite)"
+BY_COMPARE = "(stated; membench compare has what membench bench measured)"
 NOT_RUN = "not run"
 
 Measure = Callable[[pd.DataFrame, int], str]
@@ -66,7 +66,7 @@ def _hardware(runs: pd.DataFrame, horizon: int) -> str:
 COMPARISONS: dict[tuple[str, str], list[Feature]] = {
     ("gru_pmm", "transformer"): [
         Feature("Memory", ("Explicit", "Implicit (attention)"), _state),
-        Feature("Complexity", ("O(n)", "O(n²)"), NOT_MEASURED_YET),
+        Feature("Complexity", ("O(n)", "O(n²)"), BY_COMPARE),
         Feature("Long sequences", ("Good", "Excellent"), _long_sequences),
         Feature("Training speed", ("Fast", "Slow"), _training_speed),
         Feature("Parameters", ("1.5M", "10M+"), _parameters),
@@ -79,13 +79,22 @@ COMPARISONS: dict[tuple[str, str], list[Feature]] = {
     ],
     ("gru_pmm", "mamba"): [
         Feature("Architecture", ("RNN + Memory", "SSM"), STATED),
-        Feature("Complexity", ("O(n)", "O(n)"), NOT_MEASURED_YET),
+        Feature("Complexity", ("O(n)", "O(n)"), BY_COMPARE),
         Feature("Long sequences", ("Good", "Excellent"), _long_sequences),
         Feature("Hardware", ("CPU/GPU", "GPU only"), _hardware),
         Feature("Maturity", ("Stable", "Experimental"), STATED),
     ],
 }
 """Pair -> the rows of the document's table, in its order."""
+
+
+def document_words(left: str, right: str, feature: str) -> tuple[str, str] | None:
+    """Return what the document says of two memories in one row of its table for that pair, if it has one."""
+    for pair, features in COMPARISONS.items():
+        for one in features:
+            if one.name == feature and set(pair) == {left, right}:
+                return one.claims if pair == (left, right) else (one.claims[1], one.claims[0])
+    return None
 
 
 def comparison_tables(frame: pd.DataFrame) -> dict[str, Table]:

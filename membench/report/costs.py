@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from membench.bench import Cost, Exponent, Measurements, cost_exponent
+from membench.errors import InputError
 from membench.report import text
 from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.looks import Look, display_name, in_order, looks
 from membench.report.panels import WIDTH, large_numbers, legend
 from membench.report.tables import Table
+from membench.untrusted import decode, read_file
 
 MEBIBYTE = 2**20
 COSTS_FILE = "costs.json"
@@ -66,21 +68,32 @@ def exponents_table(frame: pd.DataFrame) -> Table:
     """Return how time and memory per episode grow with the horizon, fitted; needs two horizons at least."""
     rows = []
     for architecture, measured in frame.groupby("architecture", sort=False):
-        time = cost_exponent(measured.horizon.tolist(), (1 / measured.steps_per_second).tolist())
-        memory = cost_exponent(measured.horizon.tolist(), measured.memory_bytes.tolist())
+        time = _fit(measured.horizon, 1 / measured.steps_per_second)
+        memory = _fit(measured.horizon, measured.memory_bytes)
         rows.append({"architecture": architecture} | _fitted("time", time) | _fitted("memory", memory))
     values = pd.DataFrame(rows)
     shown = {"Memory": values.architecture.map(display_name)}
     for name in ("time", "memory"):
         shown[f"{name.capitalize()} ~ horizon^k, k"] = pd.Series(
-            [_shown(row[f"{name}_exponent"], row[f"{name}_low"], row[f"{name}_high"]) for row in rows],
+            [
+                shown_exponent(row[f"{name}_exponent"], row[f"{name}_low"], row[f"{name}_high"])
+                for row in rows
+            ],
             dtype=str,
         )
     return Table(values, pd.DataFrame(shown))
 
 
-def _shown(exponent: float, low: float, high: float) -> str:
+def shown_exponent(exponent: float, low: float, high: float) -> str:
+    """Return a fitted exponent with its interval, if it has one."""
+    if math.isnan(exponent):
+        return text.NOTHING
     return f"{exponent:.2f}" if math.isnan(low) else f"{exponent:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _fit(horizons: pd.Series, costs: pd.Series) -> Exponent:
+    """Fit the growth; NaN where a cost was too small to be seen, which has no logarithm."""
+    return cost_exponent(horizons.tolist(), costs.tolist()) if (costs > 0).all() else Exponent(math.nan, None)
 
 
 def _fitted(name: str, exponent: Exponent) -> dict[str, float]:
@@ -115,6 +128,33 @@ def _lines(speed: Axes, memory: Axes, measured: pd.DataFrame, look: Look) -> Non
     for horizon, steps, seconds in zip(measured.horizon, measured.num_steps, measured.seconds, strict=True):
         speeds = [steps / one for one in seconds]
         speed.plot([horizon] * len(speeds), speeds, "_", color=look.colour, alpha=0.5)
+
+
+def find_measurements(folder: Path) -> Path | None:
+    """Return the `costs.json` of a results folder, or of a folder in it; None if there is none.
+
+    Raises:
+        InputError: if there are several.
+    """
+    found = sorted(path for pattern in (COSTS_FILE, f"*/{COSTS_FILE}") for path in folder.glob(pattern))
+    if len(found) > 1:
+        raise InputError(
+            f"{folder}: holds measurements twice, {found[0]} and {found[1]}; name one by --bench"
+        )
+    return found[0] if found else None
+
+
+def read_measurements(path: Path) -> Measurements:
+    """Read and validate a `costs.json`.
+
+    Raises:
+        InputError: naming the file and what is wrong, if it cannot be read or holds something else.
+    """
+    measurements = decode(read_file(path), Measurements, str(path), "measurements of membench bench")
+    for number, cost in enumerate(measurements.costs):
+        if cost.config.task.horizon < 1:
+            raise InputError(f"{path}: costs.{number}.config.task.horizon: 0 must be at least 1")
+    return measurements
 
 
 def write_measurements(results: Path, measurements: Measurements) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,10 @@ def improvement_table(frame: pd.DataFrame) -> Table:
     Over the cells that both ran in. The difference pairs seeds, for a seed draws the same episodes for every
     memory; a seed that one of them lacks is left out of it.
     """
-    by_memory = dict(list(frame.groupby("architecture", sort=False)))
+    by_memory = {
+        name: _Successes(by_cell(runs), by_seed(runs))
+        for name, runs in frame.groupby("architecture", sort=False)
+    }
     rows, shown = [], []
     for ours, theirs in combinations(by_memory, 2):
         row, of_probability, of_difference = _improvement(by_memory[ours], by_memory[theirs])
@@ -113,11 +117,18 @@ def improvement_table(frame: pd.DataFrame) -> Table:
     return Table(values, pd.DataFrame(shown, columns=headings, dtype=str))
 
 
-def _improvement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[dict, str, str]:
+class _Successes(NamedTuple):
+    """The success of one memory's runs."""
+
+    by_cell: dict[str, list[float]]
+    by_seed: dict[int, dict[int, float]]
+
+
+def _improvement(ours: _Successes, theirs: _Successes) -> tuple[dict, str, str]:
     """Return a pair's numbers, and the intervals of the probability and of the difference for people."""
-    shared = set(ours.cell) & set(theirs.cell)
-    left, right = strata(ours.loc[ours.cell.isin(shared)]), strata(theirs.loc[theirs.cell.isin(shared)])
-    paired = paired_differences(ours, theirs)
+    shared = [cell for cell in ours.by_cell if cell in theirs.by_cell]
+    left, right = ([side.by_cell[cell] for cell in shared] for side in (ours, theirs))
+    paired = _paired(ours.by_seed, theirs.by_seed)
     probability = stats.improvement_interval(left, right)
     difference = stats.stratified_interval(paired, stats.mean_over_strata)
     row = {
@@ -138,7 +149,20 @@ def _improvement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[dict, str, s
 
 def strata(runs: pd.DataFrame) -> Strata:
     """Return the success of each cell's runs, cells in order."""
-    return [runs.counted_success[runs.cell == name].tolist() for name in cell_names(runs)]
+    return list(by_cell(runs).values())
+
+
+def by_cell(runs: pd.DataFrame) -> dict[str, list[float]]:
+    """Return the success of each cell's runs, cells in order, by the cell's name."""
+    return {name: runs.counted_success[runs.cell == name].tolist() for name in cell_names(runs)}
+
+
+def by_seed(runs: pd.DataFrame) -> dict[int, dict[int, float]]:
+    """Return success by the cell's place and by seed, both in order; repeated seeds by their mean."""
+    found: dict[int, dict[int, float]] = {}
+    for (place, seed), success in runs.groupby(["cell_place", "seed"]).counted_success.mean().items():
+        found.setdefault(place, {})[seed] = success
+    return found
 
 
 def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> Strata:
@@ -146,11 +170,16 @@ def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> Strata:
 
     Repeated seeds count by their mean.
     """
-    ours_by_seed, theirs_by_seed = (
-        runs.groupby(["cell_place", "seed"]).counted_success.mean() for runs in (ours, theirs)
-    )
-    differences = (ours_by_seed - theirs_by_seed).dropna()
-    return [cell.tolist() for _, cell in differences.groupby("cell_place")]
+    return _paired(by_seed(ours), by_seed(theirs))
+
+
+def _paired(ours: dict[int, dict[int, float]], theirs: dict[int, dict[int, float]]) -> Strata:
+    differences = [
+        [success - theirs[place][seed] for seed, success in cell.items() if seed in theirs[place]]
+        for place, cell in ours.items()
+        if place in theirs
+    ]
+    return [cell for cell in differences if cell]
 
 
 def _fewest_to_most(values: Strata) -> str:
