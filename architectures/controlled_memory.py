@@ -86,10 +86,14 @@ class ControlledMemory(Memory):
         return self.output(stacked), {"hidden": hidden, "cell": cell, "reads": reads, "memory": memory}
 
 
-def content_weights(slots: Tensor, keys: Tensor, strengths: Tensor) -> Tensor:
-    """Return the weights [b head slot] that keys [b head d] with strengths [b head 1] find by content."""
-    cosine = (keys @ slots.mT) / (length(keys) * length(slots).mT)
-    return torch.softmax(strengths * cosine, dim=-1)
+def scaled_keys(keys: Tensor, strengths: Tensor) -> Tensor:
+    """Return keys [b head d] of which a product with a slot is strength [b head 1] times cosine times length."""
+    return keys * (strengths / length(keys))
+
+
+def content_weights(slots: Tensor, keys: Tensor) -> Tensor:
+    """Return the weights [b head slot] that scaled keys [b head d] find by content."""
+    return torch.softmax(torch.bmm(keys, slots.mT) / length(slots).mT, dim=-1)
 
 
 def length(x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.controlled_memory import ControlledMemory, content_weights
+from architectures.controlled_memory import ControlledMemory, content_weights, scaled_keys
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import State
 
@@ -138,23 +138,24 @@ class DNC(ControlledMemory):
 def access(interface: Interface, memory: State) -> tuple[Tensor, State]:
     """Write, link and read once; return what was read [b head*d] and the memory after it."""
     usage = update_usage(memory, interface.free_gates)
-    by_content = content_weights(memory["slots"], interface.write_key, interface.write_strength).squeeze(1)
-    allocated = interface.allocation_gate * allocate(usage)
-    write = interface.write_gate * (allocated + (1 - interface.allocation_gate) * by_content)
-    column = write.unsqueeze(-1)
-    slots = memory["slots"] * (1 - column * interface.erase.unsqueeze(1))
-    slots = slots + column * interface.value.unsqueeze(1)
+    write_key = scaled_keys(interface.write_key, interface.write_strength)
+    by_content = content_weights(memory["slots"], write_key).squeeze(1)
+    chosen = torch.addcmul(by_content, interface.allocation_gate, allocate(usage) - by_content)
+    write = interface.write_gate * chosen
+    # Erasing and writing as M + w (v - M e).
+    changes = interface.value.unsqueeze(1) - memory["slots"] * interface.erase.unsqueeze(1)
+    slots = torch.addcmul(memory["slots"], write.unsqueeze(-1), changes)
     links = update_links(memory["links"], write, memory["precedence"])
-    precedence = (1 - write.sum(-1, keepdim=True)) * memory["precedence"] + write
+    precedence = torch.addcmul(write, 1 - write.sum(-1, keepdim=True), memory["precedence"])
     read = read_weights(interface, slots, links, memory["read"])
     after = {"slots": slots, "read": read, "write": write, "usage": usage, "precedence": precedence}
-    return (read @ slots).flatten(1), {**after, "links": links}
+    return torch.bmm(read, slots).flatten(1), {**after, "links": links}
 
 
 def update_usage(memory: State, free_gates: Tensor) -> Tensor:
     """Return the usage [b slot]: what was written last is used, what was read and freed is not."""
-    usage, write = memory["usage"], memory["write"]
-    return (usage + write - usage * write) * (1 - free_gates * memory["read"]).prod(1)
+    used = torch.addcmul(memory["usage"], memory["write"], 1 - memory["usage"])
+    return used * (1 - free_gates * memory["read"]).prod(1)
 
 
 def allocate(usage: Tensor) -> Tensor:
@@ -168,7 +169,7 @@ def allocate(usage: Tensor) -> Tensor:
 def update_links(links: Tensor, write: Tensor, precedence: Tensor) -> Tensor:
     """Return the links [b slot slot]: how much slot i was written right after slot j."""
     row, column = write.unsqueeze(1), write.unsqueeze(2)
-    links = (1 - column - row) * links + column * precedence.unsqueeze(1)
+    links = torch.addcmul((1 - column - row) * links, column, precedence.unsqueeze(1))
     diagonal = torch.eye(links.shape[-1], dtype=torch.bool, device=links.device)
     return links.masked_fill(diagonal, 0)
 
@@ -176,5 +177,6 @@ def update_links(links: Tensor, write: Tensor, precedence: Tensor) -> Tensor:
 def read_weights(interface: Interface, slots: Tensor, links: Tensor, before: Tensor) -> Tensor:
     """Return the read weights [b head slot], from those of the step before."""
     backward, by_content, forward = interface.read_modes.split(1, dim=-1)
-    found = content_weights(slots, interface.read_keys, interface.read_strengths)
-    return backward * (before @ links) + by_content * found + forward * (before @ links.mT)
+    found = content_weights(slots, scaled_keys(interface.read_keys, interface.read_strengths))
+    read = torch.addcmul(by_content * found, backward, torch.bmm(before, links))
+    return torch.addcmul(read, forward, torch.bmm(before, links.mT))

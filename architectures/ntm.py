@@ -20,13 +20,28 @@ cosine are sqrt(|u|^2 + 1e-6); the controller's cells have spread time constants
 (`architectures.timescales`). r feeds back into the controller, so steps follow one another.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.controlled_memory import ControlledMemory, content_weights
+from architectures.controlled_memory import ControlledMemory, content_weights, scaled_keys
 from architectures.timescales import GATE_TIMESCALES, Timescales
 from membench.memory import State
+
+
+class Moves(NamedTuple):
+    """What the controller asks of heads in one step."""
+
+    keys: Tensor
+    """[b head d], times strength over length."""
+    gate: Tensor
+    """[b head 1]."""
+    shifts: Tensor
+    """[b head 3]: back, stay, forth."""
+    sharpening: Tensor
+    """[b head 1]."""
 
 
 class NTM(ControlledMemory):
@@ -81,20 +96,31 @@ class NTM(ControlledMemory):
         heads, erase, add = interface.split(
             [self.num_heads * self.head_size, self.slot_size, self.slot_size], dim=-1
         )
-        heads = heads.unflatten(-1, (self.num_heads, self.head_size))
+        moves = self._parse(heads.unflatten(-1, (self.num_heads, self.head_size)))
+        reading, writing = zip(*(part.split([self.num_heads - 1, 1], dim=1) for part in moves), strict=True)
         slots = memory["slots"]
-        write = self._move(heads[:, -1:], memory["write"].unsqueeze(1), slots)
-        slots = slots * (1 - write.mT * erase.sigmoid().unsqueeze(1)) + write.mT * add.unsqueeze(1)
-        read = self._move(heads[:, :-1], memory["read"], slots)
-        return (read @ slots).flatten(1), {"slots": slots, "read": read, "write": write.squeeze(1)}
+        write = _move(Moves(*writing), memory["write"].unsqueeze(1), slots)
+        # Equations 3 and 4 as M + w (a - M e).
+        slots = torch.addcmul(slots, write.mT, add.unsqueeze(1) - slots * erase.sigmoid().unsqueeze(1))
+        read = _move(Moves(*reading), memory["read"], slots)
+        return torch.bmm(read, slots).flatten(1), {"slots": slots, "read": read, "write": write.squeeze(1)}
 
-    def _move(self, heads: Tensor, before: Tensor, slots: Tensor) -> Tensor:
-        """Return where heads [b head n] go from the weights `before` [b head slot]."""
+    def _parse(self, heads: Tensor) -> Moves:
+        """Return what the interface [b head n] says of all heads."""
         keys, strength, gate, shifts, sharpening = heads.split([self.slot_size, 1, 1, 3, 1], dim=-1)
-        gate = gate.sigmoid()
-        weights = content_weights(slots, keys, F.softplus(strength))
-        weights = gate * weights + (1 - gate) * before
-        back, stay, forth = shifts.softmax(-1).split(1, dim=-1)
-        weights = back * weights.roll(-1, dims=-1) + stay * weights + forth * weights.roll(1, dims=-1)
-        # Equation 9 as a softmax, which no power makes zero over zero.
-        return torch.softmax((1 + F.softplus(sharpening)) * weights.clamp(min=1e-12).log(), dim=-1)
+        return Moves(
+            keys=scaled_keys(keys, F.softplus(strength)),
+            gate=gate.sigmoid(),
+            shifts=shifts.softmax(-1),
+            sharpening=1 + F.softplus(sharpening),
+        )
+
+
+def _move(moves: Moves, before: Tensor, slots: Tensor) -> Tensor:
+    """Return where heads go from the weights `before` [b head slot]."""
+    weights = torch.addcmul(before, moves.gate, content_weights(slots, moves.keys) - before)
+    back, stay, forth = moves.shifts.split(1, dim=-1)
+    shifted = torch.addcmul(stay * weights, back, weights.roll(-1, dims=-1))
+    shifted = torch.addcmul(shifted, forth, weights.roll(1, dims=-1))
+    # Equation 9 as a softmax, which no power makes zero over zero.
+    return torch.softmax(moves.sharpening * shifted.clamp(min=1e-12).log(), dim=-1)

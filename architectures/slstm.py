@@ -83,22 +83,23 @@ class SLSTMMixer(Mixer):
         """Return h [b t h] and the state after the last step, given the inputs' share of gates [b t 4h]."""
         i_bias, f_bias, o_bias = self.bias.unbind(0)
         bias = torch.cat([i_bias, f_bias, torch.zeros_like(o_bias), o_bias])
+        recurrent = self._all_heads()
         h, c, n, m = (state[name] for name in ("h", "c", "n", "m"))
+        m = torch.where(n > 0, m, -torch.inf)  # n is positive after any step
         outputs = []
         for share in (inputs + bias).unbind(1):
-            i, f, z, o = (share + self._recur(h)).chunk(4, dim=-1)
-            kept = torch.where(n > 0, F.logsigmoid(f) + m, -torch.inf)
+            i, f, z, o = (share + h.to(recurrent.dtype) @ recurrent).chunk(4, dim=-1)
+            kept = F.logsigmoid(f) + m
             m = torch.maximum(kept, i)
             keep, write = torch.exp(kept - m), torch.exp(i - m)
-            c = keep * c + write * torch.tanh(z)
-            n = keep * n + write
+            c = torch.addcmul(keep * c, write, torch.tanh(z))
+            n = torch.addcmul(write, keep, n)
             h = o.sigmoid() * c / n
             outputs.append(h)
         return torch.stack(outputs, dim=1), {"h": h, "c": c, "n": n, "m": m}
 
-    def _recur(self, h: Tensor) -> Tensor:
-        """Return the last hidden state's share [b 4h] of all gates."""
-        num_heads = len(self.recurrent)
-        per_head = h.unflatten(-1, (num_heads, -1)).to(self.recurrent.dtype).transpose(0, 1)
-        shares = (per_head @ self.recurrent).unflatten(-1, (4, -1))
-        return shares.permute(1, 2, 0, 3).flatten(1)
+    def _all_heads(self) -> Tensor:
+        """Return R of all heads in one matrix [h 4h], zero between heads: one product per step."""
+        num_heads, size, _ = self.recurrent.shape
+        by_head = torch.block_diag(*self.recurrent).unflatten(-1, (num_heads, 4, size))
+        return by_head.transpose(1, 2).flatten(1)
