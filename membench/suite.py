@@ -176,9 +176,7 @@ def plan_runs(
             config = build_config(
                 merge(
                     own_settings(architecture),
-                    suite.settings_for(architecture),
-                    profile.settings_for(architecture),
-                    of_the_cell.settings_for(architecture) if of_the_cell else {},
+                    *(layer.settings_for(architecture) for layer in (suite, profile, of_the_cell) if layer),
                     cell_settings,
                     preset.settings_for(architecture) if preset else {},
                     {"architecture": architecture, "seed": seed},

@@ -59,11 +59,11 @@ def gradient_flow_table(frame: pd.DataFrame) -> Table:
         "Solved": values.solved.map(str),
         "Diverged": values.diverged.map(text.share),
         "Mean success": values["mean"].map(text.share),
-        "Gradient at the cue, untrained": values.cue_norm_before.map(text.scientific),
-        "Its share": values.cue_share_before.map(text.scientific),
-        "Gradient at the cue, trained": values.cue_norm_after.map(text.scientific),
-        "Its share, trained": values.cue_share_after.map(text.scientific),
-        "Largest norm in training": values.largest_norm.map(text.scientific),
+        "Gradient at the cue, untrained": values.cue_norm_before.map(text.two_digits),
+        "Its share, untrained": values.cue_share_before.map(text.two_digits),
+        "Gradient at the cue, trained": values.cue_norm_after.map(text.two_digits),
+        "Its share, trained": values.cue_share_after.map(text.two_digits),
+        "Largest norm in training": values.largest_norm.map(text.two_digits),
     }
     return Table(values, pd.DataFrame(shown))
 
@@ -72,7 +72,7 @@ def gates_preserve_gradients(frame: pd.DataFrame) -> Finding | None:
     """Judge whether more of the gradient reaches the cue in a GRU than in an RNN, both untrained."""
     if CLIP in frame:
         frame = frame.loc[frame[CLIP] > 0]  # what is clipped later is the same before
-    return larger("cue_share", "gru", "rnn", text.scientific)(
+    return larger("cue_share", "gru", "rnn", text.two_digits)(
         frame.assign(cue_share=cue_shares(frame, "before"))
     )
 
@@ -88,7 +88,7 @@ def clipping_prevents_explosion(frame: pd.DataFrame) -> Finding | None:
         clipped, free = (is_lost(side).mean() for side in sides)
         agreed.append(None if clipped == free else clipped < free)
         told = [
-            f"{is_lost(side).sum()} of {len(side)} (largest norm {text.scientific(largest_norm(side))})"
+            f"{is_lost(side).sum()} of {len(side)} (largest norm {text.two_digits(largest_norm(side))})"
             for side in sides
         ]
         measured.append(f"{display_name(str(name))} {told[0]}, unclipped {told[1]}")

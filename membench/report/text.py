@@ -44,9 +44,9 @@ def rounded(value: float, units: tuple[str, ...] = ("", "k", "M", "G")) -> str:
     return f"{value:.1f}{units[power]}" if power and value < 9.95 else f"{value:.0f}{units[power]}"
 
 
-def scientific(value: float) -> str:
-    """Return a number of any magnitude with two digits, as in 3.4e-05."""
-    return NOTHING if math.isnan(value) else f"{value:.1e}"
+def two_digits(value: float) -> str:
+    """Return a number of any magnitude with two digits, as in 0.34 or 3.4e-05."""
+    return NOTHING if math.isnan(value) else f"{value:.2g}"
 
 
 def size(num_bytes: float) -> str:
