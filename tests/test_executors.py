@@ -1,9 +1,6 @@
 """What carries runs out: whoever does, the records are the same; and what is asked of it is checked."""
 
 import importlib.util
-import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +111,15 @@ def test_the_parts_of_a_suite_on_one_folder_are_the_suite(programs, local):
     programs.run("shared", "--shard=2/2")
     see_that_they_are_the_same(shared, local, 3)
     assert [log.count(" started: ") for log in logs_of(shared)] == [1] * 3
+
+
+def test_two_programs_on_one_folder_at_once_do_each_run_once(programs, local):
+    results = programs.folder / "both"
+    both = [programs.start(results, "--jobs", 1) for _ in range(2)]
+    told = [program.communicate(timeout=300)[1] for program in both]
+    assert [program.returncode for program in both] == [0, 0], told
+    see_that_they_are_the_same(results, local, 3)
+    assert [log.count(" started: ") for log in logs_of(results)] == [1] * 3
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 3, 7, 100])
