@@ -174,14 +174,6 @@ def test_what_has_a_record_already_is_done_again_where_that_is_asked_for(tmp_pat
     assert stamp_of(record_path(tmp_path, config.run_id)) != before
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-import test_execute
-test_execute.run([test_execute.faulty(hidden_size=n) for n in range(2, 8)], Path(sys.argv[1]), num_jobs=2)
-"""
-
-
 def environment():
     here = Path(__file__).parent
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here.parent, here)))}
@@ -192,17 +184,6 @@ def test_a_process_that_is_lost_before_it_has_a_log_is_logged_too(tmp_path):
     assert [line.split("Z ")[1] for line in logs.last_lines(tmp_path, "run", 5)] == [
         "its process ended: killed by SIGKILL"
     ]
-
-
-@pytest.mark.slow
-def test_two_programs_share_a_results_folder_without_doing_a_run_twice(tmp_path):
-    programs = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], env=environment()) for _ in range(2)
-    ]
-    assert [program.wait(timeout=300) for program in programs] == [0, 0]
-    told = [path.read_text() for path in (tmp_path / "logs").iterdir()]
-    assert [log.count(" started: ") for log in told] == [1] * 6
-    assert len(list((tmp_path / "runs").glob("*.json"))) == 6
 
 
 def test_the_kernel_frees_the_lock_of_a_process_that_was_killed(tmp_path):

@@ -1,8 +1,6 @@
 """What carries runs out: whoever does, the records are the same; and what is asked of it is checked."""
 
 import importlib.util
-import json
-import os
 import shutil
 import signal
 import subprocess
@@ -46,6 +44,15 @@ total_timesteps = STEPS
 """
 
 
+WITHOUT_FIGURES = """
+import membench.report
+from membench.cli import main
+membench.report.figures_for = lambda frame: {}
+main()
+"""
+"""The command line, but for the figures, which take longer than the runs."""
+
+
 class Programs:
     """A suite, and the command that runs it into a results folder."""
 
@@ -54,7 +61,7 @@ class Programs:
         self.suite.write_text(SUITE.replace("STEPS", str(num_steps)))
 
     def start(self, results, *arguments):
-        command = [sys.executable, "-m", "membench", "run", "--suite", self.suite, "--out", results]
+        command = [sys.executable, "-c", WITHOUT_FIGURES, "run", "--suite", self.suite, "--out", results]
         command += ["--checkpoint-seconds", "0.5", *arguments]
         return subprocess.Popen(
             list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -114,6 +121,15 @@ def test_the_parts_of_a_suite_on_one_folder_are_the_suite(programs, local):
     programs.run("shared", "--shard=2/2")
     see_that_they_are_the_same(shared, local, 3)
     assert [log.count(" started: ") for log in logs_of(shared)] == [1] * 3
+
+
+def test_two_programs_on_one_folder_at_once_do_each_run_once(programs, local):
+    results = programs.folder / "both"
+    both = [programs.start(results, "--jobs", 1) for _ in range(2)]
+    told = [program.communicate(timeout=300)[1] for program in both]
+    assert [program.returncode for program in both] == [0, 0], told
+    see_that_they_are_the_same(results, local, 3)
+    assert [log.count(" started: ") for log in logs_of(results)] == [1] * 3
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 3, 7, 100])
@@ -217,6 +233,29 @@ def test_ctrl_c_saves_what_slurm_is_at_work_on(programs, local):
     assert program.returncode == 130 and "this goes on: membench run" in err
     assert "; its checkpoint is complete" in "".join(logs_of(results))
     see_that_they_are_the_same(programs.run("stopped"), local, 3)
+
+
+def squeue(*arguments):
+    done = subprocess.run(["squeue", "--array", "--noheader", *arguments], capture_output=True, text=True)
+    return done.stdout.split() if done.returncode == 0 else None
+
+
+@pytest.mark.slow
+@needs_submitit
+@pytest.mark.skipif(shutil.which("squeue") is None or squeue() is None, reason="no Slurm answers here")
+def test_slurm_itself_puts_a_preempted_job_back_and_leaves_the_same_records(tmp_path):
+    """docs/reliability.md says how to bring up Slurm on one machine. A job put back waits for two minutes."""
+    programs = Programs(tmp_path, num_steps=30_000)
+    whole, results, folder = programs.run("whole", "--jobs", 2), tmp_path / "slurm", tmp_path / "submitit"
+    program = programs.start(results, "--executor", "slurm", "--slurm", f"folder={folder}")
+    wait_until(lambda: list(results.glob("checkpoints/*.pt")), program)
+    (run_id, *_) = [path.stem for path in results.glob("checkpoints/*.pt")]
+    for job in squeue("--format=%i", "--states=R"):
+        subprocess.run(["scancel", "--signal=USR2", job], check=True)
+    _, err = program.communicate(timeout=900)
+    assert program.returncode == 0, err
+    see_that_they_are_the_same(results, whole, 3)
+    assert " resumed from its checkpoint at " in (results / "logs" / f"{run_id}.log").read_text()
 
 
 @pytest.fixture(scope="module")

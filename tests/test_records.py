@@ -13,8 +13,11 @@ import msgspec
 import pytest
 from test_cli import TINY_SUITE
 from test_report import make_record
+from test_train import small_config, without_timings
 
+from membench.care import Care
 from membench.errors import InputError
+from membench.execute import run_all
 from membench.plan import Plan, read_plan, write_plan
 from membench.records import (
     PACKED,
@@ -26,6 +29,7 @@ from membench.records import (
     set_aside_faults,
     write_record,
 )
+from membench.train import train
 from membench.untrusted import SET_ASIDE
 
 
@@ -203,22 +207,49 @@ def test_a_full_disk_costs_nothing_that_is_there(results):
     assert content(results) == before and first.exists()
 
 
-def test_a_disk_that_fills_up_keeps_every_record_before(tmp_path):
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no file system of a few kilobytes can be mounted here; it takes root")
-    try:
-        make_results_folder(tmp_path)
-        written = []
-        with pytest.raises(OSError, match="No space left on device"):
-            while True:
-                write_record(tmp_path, record := make_record(seed=len(written)))
-                written.append(record)
-        records, complaints = read_records(tmp_path)
-        assert sorted(record.seed for record in records) == list(range(len(written))) and written
-        assert complaints == []
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
+@pytest.fixture
+def small_disk(tmp_path_factory):
+    """Give a function that mounts a disk of a size, or mounts it anew with another one; it takes root."""
+    place = tmp_path_factory.mktemp("disk")
+
+    def mount(size, how="rw"):
+        options = f"size={size},{how},mode=700" + (",remount" if place.is_mount() else "")
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("no file system of a few kilobytes can be mounted here; it takes root")
+        return place
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_fills_up_keeps_every_record_before(small_disk):
+    make_results_folder(disk := small_disk("64k"))
+    written = []
+    with pytest.raises(OSError, match="No space left on device"):
+        while True:
+            write_record(disk, record := make_record(seed=len(written)))
+            written.append(record)
+    records, complaints = read_records(disk)
+    assert sorted(record.seed for record in records) == list(range(len(written))) and written
+    assert complaints == []
+
+
+def test_a_run_whose_checkpoint_finds_no_room_goes_on_when_there_is(small_disk):
+    config = small_config(total_timesteps=640)
+    make_results_folder(disk := small_disk("40k"))  # a checkpoint takes more
+
+    def run():
+        return run_all([config], disk, on_change=lambda standing: None, care=Care(checkpoint_seconds=1e-9))
+
+    with pytest.raises(OSError, match="No space left on device"):
+        run()
+    assert read_records(disk) == ([], []) and not list(disk.glob("checkpoints/*"))
+    small_disk("4m")
+    (record,) = run()
+    (written,) = read_records(disk)[0]
+    assert record.status != "failed" and without_timings(written) == without_timings(train(config))
 
 
 def test_a_disk_that_is_full_ends_a_command_with_one_line(tmp_path):
@@ -248,16 +279,26 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(command, membench, suite
     assert (code, out, err.count("\n")) == (2, "", 1) and "cannot write there" in err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
-def test_a_read_only_folder_is_one_line_for_who_writes_and_none_for_who_reads(membench, results, suite):
+def test_a_read_only_folder_is_one_line_for_who_writes_and_none_for_who_reads(
+    membench, results, suite, small_disk
+):
+    if os.geteuid() == 0:  # who may write to any folder, but not to a read-only disk
+        results = small_disk("1m")
+        make_results_folder(results)
     write_record(results, make_record())
     results.chmod(0o500)
+    if os.geteuid() == 0:
+        small_disk("1m", "ro")
+    before = content(results)
     try:
         assert membench("status", results)[0] == 0
-        code, _, err = membench("run", "--suite", suite, "--out", results)
-        assert code == 2 and "cannot write there" in err
+        code, out, err = membench("run", "--suite", suite, "--out", results)
+        assert (code, out, err.count("\n")) == (2, "", 1) and "cannot write there" in err
     finally:
+        if os.geteuid() == 0:
+            small_disk("1m", "rw")
         results.chmod(0o700)
+    assert content(results) == before
 
 
 def test_packing_refuses_what_it_would_drop(results):

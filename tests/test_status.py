@@ -8,11 +8,13 @@ import msgspec
 import pytest
 from test_report import make_record
 
+from membench import logs
 from membench.execute import Standing
 from membench.plan import Plan, write_plan
-from membench.progress import LONGEST_SILENCE
+from membench.progress import LONGEST_SILENCE, noting_progress, progress_path, read_note, this_kernel
 from membench.records import make_results_folder, record_path, write_record
 from membench.status import folder_status, seconds_left
+from membench.training import Progress
 
 RECORDS = [make_record(seed=seed) for seed in range(5)]
 CONFIGS = [record.config for record in RECORDS]
@@ -56,6 +58,45 @@ def test_a_note_counts_for_five_minutes_and_a_clock_that_was_set_back_does_not_m
 ):
     write_note(results, CONFIGS[4], 10, age)
     assert (LABELS[4] in [run.label for run in folder_status(results).running]) == runs
+
+
+def test_on_this_machine_a_run_goes_on_while_its_lock_is_held_however_old_its_note(results):
+    def running():
+        return [run.label for run in folder_status(results).running]
+
+    noted = CONFIGS[4]
+    with noting_progress(results, noted.run_id) as note:
+        note(Progress(steps=10, total_timesteps=100, horizon=3, success=None, train_success=0.5))
+        path = progress_path(results, noted.run_id)
+        assert json.loads(path.read_text())["kernel"] == this_kernel()
+        os.utime(path, (0, 0))
+        with logs.claim(results, noted.run_id):
+            assert LABELS[4] in running()
+        assert LABELS[4] not in running()  # its process is gone, as when it was killed
+        os.utime(path)
+        assert LABELS[4] not in running()
+        path.write_text(path.read_text().replace(this_kernel(), "of another machine"))
+        assert LABELS[4] in running()  # whose locks may not be seen from here
+    assert not path.exists()
+
+
+def test_a_note_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    def look(*arguments):
+        assert read_note(tmp_path, "run") is None
+        raise OSError("planted")
+
+    monkeypatch.setattr("membench.records.Path.replace", look)
+    with noting_progress(tmp_path, "run") as note, pytest.raises(OSError, match="planted"):
+        note(Progress(steps=10, total_timesteps=100, horizon=3, success=None, train_success=None))
+    assert not list((tmp_path / "progress").iterdir())
+
+
+def test_a_lock_is_not_looked_for_through_a_link_or_in_a_pipe(results):
+    (results / "logs").mkdir()
+    os.mkfifo(logs.log_path(results, "pipe"))
+    logs.log_path(results, "link").symlink_to(results / "elsewhere")
+    assert not logs.is_claimed(results, "pipe") and not logs.is_claimed(results, "link")
+    assert not (results / "elsewhere").exists()
 
 
 def test_a_run_that_is_done_again_is_running_and_not_done(results):

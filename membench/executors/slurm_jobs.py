@@ -61,7 +61,7 @@ class SlurmExecutor(Executor):
         folder = Path(str(engine.slurm.get("folder", Path.home() / FOLDER))).resolve()
         if folder.is_relative_to(results.resolve()):
             raise InputError(
-                f"--slurm folder={folder}: must lie outside the results folder, for what lies there is executed"
+                f"--slurm folder={folder}: must lie outside the results folder, for its pickles can run code"
             )
         try:
             self._executor = self._submitit.AutoExecutor(folder, cluster=self._cluster)
