@@ -301,7 +301,7 @@ def test_a_trace_shows_the_same_of_a_whole_sequence_and_of_its_steps(architectur
 )
 def test_every_task_can_be_looked_into(task):
     config = build_config(
-        {"architecture": "gru_pmm", "memory": {"hidden_size": 8}, "task": {"horizon": 4} | task}
+        {"architecture": "gru_pmm", "memory": small_options("gru_pmm"), "task": {"horizon": 4} | task}
     )
     found = look(build_agent(config, made := make_task(config.task)), made)
     assert found.steps[0] == 0 and found.steps[-1] == found.sample.query and len(found.steps) <= 48
