@@ -1,6 +1,7 @@
 """One run: `train(RunConfig) -> RunRecord`. Composition only; the parts live in their own modules."""
 
 import io
+import textwrap
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -24,6 +25,7 @@ from membench.ppo import DivergenceError
 from membench.records import RunRecord, Status
 from membench.training import Progress, Training
 from membench.untrusted import read_file
+from membench.validation import LONGEST_COMPLAINT
 
 
 def train(
@@ -95,8 +97,9 @@ def load_agent(config: RunConfig, weights: Path) -> Agent:
     try:
         agent.load_state_dict(torch.load(content, weights_only=True))
     except Exception as error:  # whatever comes of bytes that are no weights, or not these
+        found = textwrap.shorten(str(error), LONGEST_COMPLAINT, placeholder="…")
         raise InputError(
-            f"{weights}: not the weights of this {config.architecture} ({type(error).__name__}: {error})"
+            f"{weights}: not the weights of this {config.architecture} ({type(error).__name__}: {found})"
         ) from error
     return agent
 

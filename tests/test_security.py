@@ -9,10 +9,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from test_cli import TINY_SUITE
 from test_report import make_record
 
+from membench.agent import build_agent
 from membench.config import build_config
+from membench.envs import make_task
 from membench.errors import InputError
 from membench.plan import Plan, plan_or_none, set_aside_plan, write_plan
 from membench.records import read_records, record_path, runs_folder, weights_path, write_record
@@ -205,6 +208,66 @@ def test_weights_run_no_code(folder):
     path.write_bytes(pickle.dumps({"x": Bomb()}, protocol=2))
     with pytest.raises(InputError, match="UnpicklingError"):
         load_agent(record.config, path)
+
+
+class TestInspect:
+    """`membench inspect` of a stranger's run."""
+
+    def place_of(self, folder, record):
+        results = results_of(folder, record)
+        path = weights_path(results, record.run_id)
+        path.write_bytes(pickle.dumps({"x": Bomb()}, protocol=2))
+        return path
+
+    def test_loads_no_code_with_the_weights(self, folder, membench):
+        code, _, err = membench("inspect", self.place_of(folder, record_of("gru")))
+        assert code == 2 and err.count("\n") == 1 and "not the weights of this gru" in err
+
+    @pytest.mark.parametrize("name", ["evil_module:Evil", "os:system"])
+    def test_imports_nothing_that_a_record_names(self, name, folder, membench):
+        code, _, err = membench("inspect", self.place_of(folder, record_of(name)))
+        assert code == 2 and err.count("\n") == 1
+        assert f"architecture {name!r}: importing it runs its code" in err
+        assert f"--architecture {name}" in err
+        assert "evil_module" not in sys.modules
+
+    def test_imports_what_the_user_names(self, folder, membench):
+        (folder / "good_module.py").write_text(
+            "from architectures.gru import GRU\nclass Good(GRU):\n    pass\n"
+        )
+        record = record_of("good_module:Good", memory={"hidden_size": 4})
+        place = self.place_of(folder, record)
+        task = make_task(record.config.task)
+        torch.save(build_agent(record.config, task).state_dict(), place)
+        code, _, err = membench("inspect", place, "--architecture", "good_module:Good")
+        assert code == 0, err
+        assert "Good" in next(folder.glob("results/inspect/*/inspect.html")).read_text()
+
+    def test_is_not_led_out_of_the_results_folder(self, folder, membench):
+        record = record_of("gru")
+        place = self.place_of(folder, record)
+        torch.save(build_agent(record.config, make_task(record.config.task)).state_dict(), place)
+        (folder / "elsewhere").mkdir()
+        (folder / "results" / "inspect").mkdir()
+        (folder / "results" / "inspect" / record.run_id).symlink_to(folder / "elsewhere")
+        code, _, err = membench("inspect", place)
+        assert code == 2 and "a symbolic link" in err
+        assert not list((folder / "elsewhere").iterdir())
+
+    def test_reads_no_link(self, folder, membench):
+        place = self.place_of(folder, record_of("gru"))
+        place.rename(folder / "weights")
+        place.symlink_to(folder / "weights")
+        code, _, err = membench("inspect", place)
+        assert code == 2 and "not a plain file" in err
+
+    def test_episodes_have_an_end(self, folder, membench):
+        record = record_of("gru")
+        task = msgspec.structs.replace(record.config.task, horizon=10**11)
+        config = msgspec.structs.replace(record.config, task=task)
+        record = msgspec.structs.replace(record, config=config, horizon=10**11)
+        code, _, err = membench("inspect", self.place_of(folder, record))
+        assert code == 2 and "too long to look into" in err
 
 
 def test_nothing_unpickles_what_it_reads():

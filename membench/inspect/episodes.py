@@ -60,7 +60,8 @@ class Sample:
     @property
     def middle_of_delay(self) -> int:
         """The step in the middle of `spread_over_delay`."""
-        return self.spread_over_delay(3)[len(self.spread_over_delay(3)) // 2]
+        steps = self.spread_over_delay(3)
+        return steps[len(steps) // 2]
 
 
 def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:

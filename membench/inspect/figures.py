@@ -75,8 +75,7 @@ def utilisation_figure(found: Inspection) -> Figure:
             if values[0] is not None:
                 axes.plot(found.steps, values, markersize=2, linewidth=1, **looks[part])
         axes.set_title(title)
-        axes.margins(y=0.1)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
         _time(axes, found)
     if found.slot_parts:
         panels[0].axhspan(*HEALTHY_NORM, color=HEALTHY, zorder=-1)
@@ -196,6 +195,8 @@ def reach_figure(found: Inspection) -> Figure:
         axes.plot(range(len(reach)), positive, style, marker="o", markersize=2, color=colour, label=label)
     if any(bool((reach > 0).any()) for reach, *_ in curves.values()):
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, high / 10), high)
         for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             formatted(FuncFormatter(lambda value, _: f"{value:.2g}"))
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if _decades(axes) < 3 else ()))

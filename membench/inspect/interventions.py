@@ -36,7 +36,7 @@ MOST_SLOTS = 16
 """Slots that are swapped one by one: those that differ most between answers."""
 
 LEAST_MARGIN = 1e-3
-"""Of d(everything) - d(nothing): with less, nothing that is carried reaches the answer."""
+"""Of |d(everything) - d(nothing)|, as a share of the outputs' spread: with less, nothing reaches them."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def intervene(agent: Agent, sample: Sample, step: int, *, with_slots: bool = Tru
     nothing, all_swapped = rest.outputs(state), rest.outputs(rest.swapped(state, everything))
     base, most = rest.margin(nothing), rest.margin(all_swapped)
     scale = most - base
-    groups = _differing(state) if isfinite(scale) and scale > LEAST_MARGIN else {}
+    reaches = isfinite(scale) and abs(scale) > LEAST_MARGIN * float(nothing.std())
+    groups = _differing(state) if reaches else {}
 
     def effect(paths: list[Path]) -> float:
         return (rest.margin(rest.outputs(rest.swapped(state, paths))) - base) / scale

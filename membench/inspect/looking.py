@@ -9,7 +9,7 @@ from membench.agent import Agent
 from membench.envs import Task
 from membench.inspect.attention import Attention, by_answer, gather
 from membench.inspect.episodes import Sample, draw_sample
-from membench.inspect.interventions import Interventions, intervene, separation
+from membench.inspect.interventions import Interventions, intervene
 from membench.inspect.probe import Retention, probe, readable
 from membench.inspect.reach import gradient_reach
 from membench.inspect.utilisation import Utilisation, utilisation
@@ -46,7 +46,6 @@ class Inspection:
         retention: by part of the state, and of the whole of it.
         outputs: [t b a] of the policy head.
         values: [t b].
-        slot_separation: by place of slots, by how much each slot differs between answers [t slot].
         writes: [t] norm of the change of all slots in the step, mean over episodes; 0 without slots.
         reach: [t] gradient reach over all steps, and before training.
         swaps: interventions at some steps of the delay, the first and the middle among them.
@@ -61,11 +60,15 @@ class Inspection:
     retention: dict[str, Retention]
     outputs: Tensor
     values: Tensor
-    slot_separation: dict[str, Tensor]
     writes: list[float]
     reach: Tensor
     reach_before: Tensor | None
     swaps: list[Interventions]
+
+    @property
+    def judged(self) -> list[str]:
+        """The names in `utilisation` that the document judges: slots where there are some, else all."""
+        return self.slot_parts or list(self.utilisation)
 
     @property
     def middle(self) -> Interventions | None:
@@ -107,7 +110,6 @@ class _Seen:
     """What is kept of one moment; of states that may be large, not more than is needed."""
 
     utilisation: dict[str, Utilisation]
-    separation: dict[str, Tensor]
     written: float
     weights: dict[str, list[Tensor]]
     readings: dict[str, Tensor]
@@ -134,12 +136,13 @@ def look(
     num_episodes = num_episodes_for(agent, MOST_EPISODES)
     sample = draw_sample(agent, task, num_episodes)
     steps, num_train = sample.observed_steps, len(sample.answers) // 2
-    seen: list[_Seen] = []
-    slot_parts: list[str] = []
+    (first,) = watch(agent, sample.observations[:2], [0])
+    slot_parts = [".".join(path) for path in slot_leaves(first)]
     generator = torch.Generator().manual_seed(0)
-    for moment in watch(agent, sample.observations, steps, change):
-        slot_parts = slot_parts or [".".join(path) for path in slot_leaves(moment)]
-        seen.append(_see(moment, sample, slot_parts, num_train, generator))
+    seen = [
+        _see(moment, sample, slot_parts, num_train, generator)
+        for moment in watch(agent, sample.observations, steps, change)
+    ]
     return Inspection(
         sample=sample,
         steps=steps,
@@ -150,9 +153,6 @@ def look(
         retention=_retention(seen, sample, steps, num_train),
         outputs=torch.stack([one.outputs for one in seen]),
         values=torch.stack([one.values for one in seen]),
-        slot_separation={
-            name: torch.stack([one.separation[name] for one in seen]) for name in seen[0].separation
-        },
         writes=[one.written for one in seen],
         reach=gradient_reach(agent, sample.observations),
         reach_before=None if untrained is None else gradient_reach(untrained, sample.observations),
@@ -179,7 +179,6 @@ def _see(
     }
     return _Seen(
         utilisation=measured,
-        separation={name: separation(slots, sample.answers) for name, slots in of_slots.items()},
         written=_written(moment, slot_parts),
         weights={
             name: [by_answer(weights[:, -1], sample.answers) for weights in moment.trace.get(name, [])]

@@ -87,7 +87,7 @@ def sections(
         if name in figures:
             shown.append(ShownFigure(name, f"{name} over the episode", one_line(figure), figures[name]))
         if name in tables:
-            shown.append(ShownTable(name, one_line(table), tables[name], is_long=False))
+            shown.append(ShownTable(name, one_line(table), tables[name], is_long=name in LONG_TABLES))
         return shown
 
     made = [Section(title, parts(name, *texts)) for title, name, *texts in SECTIONS]
@@ -119,6 +119,9 @@ def _measured(record: RunRecord, found: Inspection) -> list[Part]:
     listed: list[Part] = [Items([*adapted, *map(escape_markdown, missing)])] if adapted or missing else []
     return [Paragraph(f"Run `{record.run_id}`, {escape_markdown(record.status)}. {says}"), *listed]
 
+
+LONG_TABLES = ("interventions", "episode")
+"""Folded up."""
 
 PHASES = "The document's three phases"
 

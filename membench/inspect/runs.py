@@ -88,9 +88,10 @@ def _examined_task(record: RunRecord, config: RunConfig) -> Task:
     horizon = config.task.horizon if record.frontier is None else record.frontier
     random_delays = {} if config.task.min_horizon is None else {"min_horizon": horizon}
     task = make_task(msgspec.structs.replace(config.task, horizon=horizon, **random_delays))
-    if task.max_episode_steps > LONGEST_EPISODE:
+    longest = max(task.max_episode_steps, make_task(config.task).max_episode_steps)
+    if longest > LONGEST_EPISODE:
         raise InputError(
-            f"episodes of {task.max_episode_steps:,} steps: too long to look into (legal: at most "
+            f"run {record.run_id}: episodes of {longest:,} steps are too long to look into (legal: at most "
             f"{LONGEST_EPISODE:,})"
         )
     return task

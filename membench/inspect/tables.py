@@ -34,8 +34,8 @@ def utilisation_table(found: Inspection) -> Table:
     rows = []
     for name, over_time in found.utilisation.items():
         last = over_time[-1]
-        unhealthy = complaints(last, is_slots=name in found.slot_parts)
-        rows.append({"part": name, **last._asdict(), "judgement": "; ".join(unhealthy) or "healthy"})
+        judgement = "; ".join(complaints(last, is_slots=bool(found.slot_parts))) or "healthy"
+        rows.append({"part": name, **last._asdict(), "judgement": judgement if name in found.judged else ""})
     values = pd.DataFrame(rows)
     shown = {
         "Part of the state": values.part,

@@ -44,11 +44,10 @@ def watch(
     state, next_step = agent.initial_state(len(observations)), 0
     scaled, wanted = observations * agent.observation_scale, sorted(set(steps))
     for step in wanted:
-        pieces = range(next_step, step) if change else [slice(next_step, step)] * (step > next_step)
-        for piece in pieces:
-            part = slice(piece, piece + 1) if isinstance(piece, int) else piece
-            _, state = agent.memory(scaled[:, part], state)
-            state = change(part.start, state) if change else state
+        num_steps = 1 if change else max(step - next_step, 1)
+        for start in range(next_step, step, num_steps):
+            _, state = agent.memory(scaled[:, start : start + num_steps], state)
+            state = change(start, state) if change else state
         before, trace = state, Trace()
         latent, state = agent.memory(scaled[:, step : step + 1], before, trace=trace)
         state = change(step, state) if change else state
@@ -99,7 +98,7 @@ def slot_leaves(moment: Moment) -> list[Path]:
 def features(state: State, paths: Iterable[Path]) -> Tensor:
     """Return the numbers [b f] of some tensors of a state, side by side."""
     found = leaves(state)
-    return torch.cat([found[path].flatten(1).float() for path in paths], dim=1)
+    return torch.cat([found[path].reshape(len(found[path]), -1).float() for path in paths], dim=1)
 
 
 def replaced(state: State, changes: dict[Path, Tensor], path: Path = ()) -> State:

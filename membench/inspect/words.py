@@ -71,8 +71,8 @@ def healthy(found: Inspection) -> str:
     """Return what the document would call unhealthy."""
     said = [
         f"{name}: {', '.join(unhealthy)}"
-        for name, over_time in found.utilisation.items()
-        if (unhealthy := complaints(over_time[-1], is_slots=name in found.slot_parts))
+        for name in found.judged
+        if (unhealthy := complaints(found.utilisation[name][-1], is_slots=bool(found.slot_parts)))
     ]
     if said:
         return f"Outside of what the document calls healthy: {'; '.join(said)}."

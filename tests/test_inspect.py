@@ -1,0 +1,442 @@
+"""Inspection: every metric moves when its fault is planted, and only then."""
+
+import json
+
+import msgspec
+import pytest
+import torch
+from torch import nn
+
+from architectures import ARCHITECTURES
+from membench.agent import Agent, build_agent
+from membench.check import small_options
+from membench.config import TaskConfig, build_config
+from membench.envs import make_task
+from membench.heads import CategoricalHead
+from membench.inspect import utilisation as utilisation_module
+from membench.inspect.interventions import shapley
+from membench.inspect.looking import look
+from membench.inspect.page import write_inspection
+from membench.inspect.phases import judge
+from membench.inspect.probe import fit, probe, readable
+from membench.inspect.tables import in_words, tables_for
+from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
+from membench.inspect.words import answer, kept, not_applying
+from membench.memory import Memory, Trace
+from membench.records import record_path, weights_path, write_record
+from membench.train import train
+
+HORIZON, NUM_CUES = 8, 4
+QUERY = HORIZON + 1
+FAULT_AT = 5
+TASK = make_task(TaskConfig(horizon=HORIZON))
+KEYS = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+
+
+class Notebook(Memory):
+    """Two slots of a key and a content; what is seen is added to the slots that a fixed query finds.
+
+    Nothing is learned, and nothing else is carried, so that whatever is measured of it is known beforehand.
+    """
+
+    def __init__(self, keys=KEYS, *, cut_at=None):
+        super().__init__(NUM_CUES, NUM_CUES)
+        self.keys, self.cut_at = nn.Parameter(keys), cut_at
+        self.query = nn.Parameter(torch.tensor([20.0, 0.0, 0.0]))
+
+    def initial_state(self, batch_size):
+        slots = torch.cat([self.keys, torch.zeros(2, NUM_CUES)], dim=1)
+        return {
+            "hidden": self.zeros(batch_size, NUM_CUES),
+            "memory": slots.expand(batch_size, -1, -1),
+            "position": torch.zeros(batch_size, dtype=torch.long),
+        }
+
+    def forward(self, x, state, *, trace=None):
+        memory, position, steps = state["memory"], state["position"], []
+        for x_t in x.unbind(1):
+            if self.cut_at is not None and int(position[0]) == self.cut_at:
+                memory = memory.detach()
+            weights = torch.softmax(memory[:, :, :3] @ self.query, dim=-1)
+            written = weights.unsqueeze(2) * nn.functional.pad(x_t, (3, 0)).unsqueeze(1)
+            memory, position = memory + written, position + 1
+            steps.append(((weights.unsqueeze(1) @ memory)[:, 0, 3:], weights.unsqueeze(1), memory))
+        reads, weights, memories = (torch.stack(parts, dim=1) for parts in zip(*steps, strict=True))
+        if trace is not None:
+            trace.record("hidden", reads)
+            trace.record("memory", memories)
+            for name in ("attention.read", "attention.write"):
+                trace.record(name, weights)
+        return reads, {"hidden": reads[:, -1], "memory": memory, "position": position}
+
+
+def agent_with(memory, scale=1.0):
+    """An agent that answers with the cue that it reads."""
+    agent = Agent(memory, CategoricalHead(), NUM_CUES, scale)
+    with torch.no_grad():
+        agent.policy_head.weight.copy_(10 * torch.eye(NUM_CUES))
+    return agent
+
+
+def forget(step, state):
+    """Zero the contents in the middle of the delay."""
+    if step != FAULT_AT:
+        return state
+    contents = torch.cat([torch.ones(3), torch.zeros(NUM_CUES)])
+    return state | {"memory": state["memory"] * contents, "hidden": torch.zeros_like(state["hidden"])}
+
+
+FAULTS = {
+    "none": lambda: look(agent_with(Notebook()), TASK),
+    "lost": lambda: look(agent_with(Notebook()), TASK, change=forget),
+    "identical slots": lambda: look(agent_with(Notebook(KEYS[[0, 0]])), TASK),
+    "cut gradient": lambda: look(agent_with(Notebook(cut_at=FAULT_AT)), TASK),
+    "blown up": lambda: look(agent_with(Notebook(100 * KEYS)), TASK),
+}
+
+
+def metrics(found):
+    """Return the four metrics, each None or so where nothing is amiss."""
+    reach = found.reach > 0
+    return {
+        "lost": found.retention["memory"].lost_at,
+        "identical slots": (
+            {one.name: one.is_uniform() for one in found.attention},
+            round(found.utilisation["memory"][0].effective_slots, 3) == 1.0,
+        ),
+        "cut gradient": int((~reach).sum()) and [*(~reach[:FAULT_AT]).tolist(), *reach[FAULT_AT:].tolist()],
+        "blown up": [
+            one for one in complaints(found.utilisation["memory"][-1], is_slots=True) if "norm" in one
+        ],
+    }
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_metric_moves_when_its_fault_is_planted_and_only_then(fault):
+    sound = {
+        "lost": None,
+        "identical slots": ({"read": False, "write": False}, False),
+        "cut gradient": 0,
+        "blown up": [],
+    }
+    faulty = {
+        "lost": FAULT_AT,
+        "identical slots": ({"read": True, "write": True}, True),
+        "cut gradient": [True] * (QUERY + 1),
+        "blown up": ["norm 141.42, above 2.00"],
+    }
+    planted = {fault: faulty[fault]} if fault in faulty else {}
+    assert metrics(FAULTS[fault]()) == sound | planted
+
+
+def test_a_probe_falls_to_chance_exactly_where_the_memory_is_zeroed():
+    one = FAULTS["lost"]().retention["memory"]
+    assert (one.accuracy[:FAULT_AT] == 1).all()
+    assert (one.accuracy[FAULT_AT:] < one.chance + 0.15).all()
+
+
+def test_where_memory_holds_and_answers_are_wrong_the_policy_is_blamed():
+    agent = agent_with(Notebook())
+    with torch.no_grad():
+        agent.policy_head.weight.copy_(10 * torch.eye(NUM_CUES).roll(1, 0))
+    assert "the policy is at fault" in kept(look(agent, TASK))
+    assert "the policy is at fault" not in kept(FAULTS["none"]())
+    assert f"lost from the state at step {FAULT_AT}" in kept(FAULTS["lost"]())
+
+
+def test_the_answer_comes_from_the_slots_of_a_notebook_and_from_one_of_them():
+    found = FAULTS["none"]()
+    middle = found.middle
+    shares = {part.name: part.share for part in middle.parts}
+    assert shares == pytest.approx({"memory": 1, "hidden": 0}, abs=1e-4)  # nothing reads the hidden state
+    following = {part.name: part.following for part in middle.parts}
+    assert following == {"memory": 1, "hidden": 0}
+    effects = {one.slot: one.effect for one in middle.slots}
+    assert effects == pytest.approx({0: 1, 1: 0}, abs=1e-4)
+    assert middle.success == middle.following_all == 1.0
+
+
+def test_the_answer_comes_from_the_hidden_state_where_there_is_nothing_else():
+    config = build_config({"architecture": "rnn", "memory": {"hidden_size": 16}, "task": {"horizon": 3}})
+    task = make_task(config.task)
+    found = look(build_agent(config, task), task)
+    assert [(part.name, round(part.share, 4)) for part in found.swaps[0].parts] == [("hidden", 1.0)]
+
+
+@pytest.mark.parametrize("architecture", ["none", "oracle"])
+def test_without_a_memory_nothing_carried_reaches_the_answer(architecture):
+    config = build_config({"architecture": architecture, "task": {"horizon": 3, "reveal_cue": True}})
+    task = make_task(config.task)
+    found = look(build_agent(config, task), task)
+    assert all(one.parts == [] for one in found.swaps)
+    assert (found.reach[:-1] == 0).all() and found.reach[-1] > 0
+
+
+def test_the_notebook_fits_the_document_s_story():
+    verdicts = {one.sentence: one.verdict for one in judge(FAULTS["none"]())}
+    assert verdicts.pop("GRU detects query phase") == "does not hold"  # its policy never changes
+    assert set(verdicts.values()) == {"holds"}
+
+
+def test_shares_of_games_worked_by_hand():
+    names = ["a", "b"]
+    subsets = ((), ("a",), ("b",), ("a", "b"))
+    games = {
+        (0.0, 0.3, 0.7, 1.0): (0.3, 0.7),  # additive
+        (0.0, 1.0, 1.0, 1.0): (0.5, 0.5),  # either will do
+        (0.0, 0.0, 0.0, 1.0): (0.5, 0.5),  # both are needed
+        (0.0, 1.0, 0.0, 1.0): (1.0, 0.0),  # b is ignored
+    }
+    for effects, shares in games.items():
+        found = shapley(names, dict(zip(subsets, effects, strict=True)))
+        assert tuple(found.values()) == pytest.approx(shares)
+
+
+def test_utilisation_worked_by_hand():
+    memory = torch.tensor([[[0.3, 0.4], [0.0, 0.05]]])
+    assert utilisation(memory) == pytest.approx((0.275, 0.5, None))
+    assert effective_slots(torch.stack([torch.eye(4), torch.ones(4, 4), torch.zeros(4, 4)])).tolist() == (
+        pytest.approx([4, 1, 0])
+    )
+    assert complaints(Utilisation(1.0, 0.5), is_slots=True) == []
+    assert complaints(Utilisation(0.1, 0.9), is_slots=True) == [
+        "norm 0.10, below 0.50",
+        "saturation 90%, above 80%",
+    ]
+    assert complaints(Utilisation(30.0, 0.5), is_slots=False) == []
+    assert complaints(Utilisation(float("nan"), 0.0), is_slots=False) == ["values that are not finite"]
+
+
+class TestProbe:
+    """A linear classifier that reads with a limited precision."""
+
+    answers = torch.arange(4).repeat(50)
+
+    def accuracy(self, numbers):
+        reading = readable(numbers, 100, torch.Generator().manual_seed(1))
+        return float(probe(reading.unsqueeze(0), self.answers, 100))
+
+    def test_reads_what_is_there(self):
+        random = torch.Generator().manual_seed(0)
+        directions = torch.randn(4, 500, generator=random)
+        noise = torch.randn(200, 500, generator=random)
+        assert self.accuracy(directions[self.answers] + 0.1 * noise) == 1.0
+        assert self.accuracy(noise) < 0.45
+
+    @pytest.mark.parametrize(("difference", "least", "most"), [(0.1, 0.95, 1.0), (1e-4, 0.0, 0.45)])
+    def test_does_not_tell_apart_what_differs_by_less_than_its_precision(self, difference, least, most):
+        numbers = torch.ones(200, 8) + difference * nn.functional.one_hot(self.answers, 8)
+        assert least <= self.accuracy(numbers) <= most
+
+    def test_numbers_that_are_not_finite_say_nothing(self):
+        assert self.accuracy(torch.full((200, 3), float("inf"))) < 0.45
+
+    def test_its_weights_minimise_its_loss(self):
+        readings = torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0))
+        labels = torch.arange(40) % 2
+        weights = fit(readings, labels, 2).requires_grad_()
+        scores = torch.cat([readings, torch.ones(2, 40, 1)], -1) @ weights
+        loss = nn.functional.cross_entropy(scores.flatten(0, 1), labels.repeat(2), reduction="sum") / 40
+        (loss + 1e-3 * weights[:, :-1].square().sum()).backward()
+        assert weights.grad.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_memory_can_be_looked_into(architecture):
+    config = build_config(
+        {"architecture": architecture, "memory": small_options(architecture), "task": {"horizon": 3}}
+    )
+    config = msgspec.structs.replace(config, memory=without_context(config.memory))
+    task = make_task(config.task)
+    torch.manual_seed(0)
+    agent = build_agent(config, task)
+    before = {name: tensor.clone() for name, tensor in agent.state_dict().items()}
+    found = look(agent, task)
+    assert all(torch.equal(before[name], tensor) for name, tensor in agent.state_dict().items())
+    assert all(parameter.grad is None for parameter in agent.parameters())
+    has_slots = architecture.startswith("pmm") or architecture in ("gru_pmm", "ntm", "dnc")
+    assert bool(found.slot_parts) == has_slots
+    assert bool(found.attention) == (has_slots or architecture in ("transformer", "gtrxl"))
+    assert {"utilisation", "retention", "phases", "episode"} <= tables_for(found).keys()
+    assert len(answer(found)) >= 4 and len(in_words(found)) == 3
+    assert found.attention or any("Attention" in sentence for sentence in not_applying(found))
+    assert (found.reach[0] > 0) == agent.memory.remembers
+
+
+def without_context(options):
+    return {name: value for name, value in options.items() if name != "context_length"}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_trace_shows_the_same_of_a_whole_sequence_and_of_its_steps(architecture):
+    config = build_config({"architecture": architecture, "memory": small_options(architecture)})
+    task = make_task(config.task)
+    torch.manual_seed(0)
+    memory = build_agent(msgspec.structs.replace(config, memory=without_context(config.memory)), task).memory
+    x, whole, state = torch.randn(2, 6, task.observation_size), Trace(), memory.initial_state(2)
+    memory(x, state, trace=whole)
+    steps = []
+    for x_t in x.split(1, dim=1):
+        steps.append(Trace())
+        _, state = memory(x_t, state, trace=steps[-1])
+    assert "hidden" in whole
+    for name, recorded in whole.items():
+        for place, tensor in enumerate(recorded):
+            for step, trace in enumerate(steps):
+                one = trace[name][place][:, 0]
+                torch.testing.assert_close(tensor[:, step, ..., : one.shape[-1]], one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"num_items": 2},
+        {"name": "AssociativeRecall-v0", "num_items": 2},
+        {"min_horizon": 2, "observation_noise": 0.1},
+        {"horizon": 0},
+        {"horizon": 100, "name": "SelectiveRecall-v0"},
+        {"reward_delay": 3, "distractors": 0.5},
+    ],
+    ids=str,
+)
+def test_every_task_can_be_looked_into(task):
+    config = build_config(
+        {"architecture": "gru_pmm", "memory": small_options("gru_pmm"), "task": {"horizon": 4} | task}
+    )
+    found = look(build_agent(config, made := make_task(config.task)), made)
+    assert found.steps[0] == 0 and found.steps[-1] == found.sample.query and len(found.steps) <= 48
+    assert answer(found) and tables_for(found)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a results folder with a run of a few updates in it, and the run's place."""
+    results = tmp_path_factory.mktemp("results")
+    config = build_config(
+        {
+            "architecture": "gru_pmm",
+            "memory": {"hidden_size": 16, "num_slots": 8, "slot_size": 8, "num_layers": 1},
+            "task": {"horizon": 3},
+            "total_timesteps": 640,
+            "evaluation": {"interval": 320, "num_episodes": 8, "num_final_episodes": 8},
+        }
+    )
+    place = record_path(results, config.run_id)
+    place.parent.mkdir()
+    record = train(config, weights=weights_path(results, config.run_id))
+    write_record(results, record)
+    return results, place
+
+
+class TestCommand:
+    """`membench inspect RUN`."""
+
+    def test_writes_a_page_with_every_figure_and_table(self, trained, membench):
+        results, place = trained
+        code, out, err = membench("inspect", place.with_suffix(""))
+        assert (code, err) == (0, "")
+        folder = results / "inspect" / place.stem
+        page = (folder / "inspect.html").read_text()
+        names = {
+            *(
+                "utilisation",
+                "attention",
+                "hidden",
+                "retention",
+                "reach",
+                "interventions",
+                "episode",
+                "training",
+            ),
+        }
+        for name in names - {"interventions"}:  # an untrained agent may not listen to its state
+            assert f'id="figure-{name}"' in page
+            assert (folder / "plots" / f"{name}.png").exists()
+        assert page.count("data:image/svg+xml;base64,") == len(list((folder / "plots").glob("*.svg")))
+        assert "http://" not in page.replace("http://www.w3.org", "")
+        assert (folder / "tables" / "phases.csv").exists()
+        assert f"page:   {folder / 'inspect.html'}" in out
+
+    def test_the_same_run_gives_the_same_page(self, trained, membench, tmp_path):
+        for name in ("a", "b"):
+            assert membench("inspect", trained[1], "--out", tmp_path / name)[0] == 0
+        assert (tmp_path / "a/inspect.html").read_bytes() == (tmp_path / "b/inspect.html").read_bytes()
+
+    def test_json_holds_the_values_of_the_tables(self, trained, membench, tmp_path):
+        code, out, _ = membench("inspect", trained[1].with_suffix(".pt"), "--out", tmp_path, "--json")
+        assert code == 0
+        found = json.loads(out)
+        assert {"page", "phases", "retention", "utilisation", "attention"} <= found.keys()
+        assert len(found["phases"]) == 9
+
+    def test_names_the_nearest_run(self, trained, membench):
+        _, place = trained
+        code, _, err = membench("inspect", place.with_name("gru_pmm-h3-s0.json"))
+        assert code == 2 and err.count("\n") == 1
+        assert f"did you mean {place.with_suffix('')}" in err
+
+    def test_says_where_there_is_no_run(self, membench, tmp_path):
+        code, _, err = membench("inspect", tmp_path / "runs" / "x")
+        assert code == 2 and "no such record (legal: RESULTS/runs/ID" in err
+
+    def test_says_that_weights_are_missing_or_others(self, trained, membench, tmp_path):
+        _, place = trained
+        copy = tmp_path / "runs" / place.name
+        copy.parent.mkdir()
+        copy.write_bytes(place.read_bytes())
+        code, _, err = membench("inspect", copy)
+        assert code == 2 and "has no weights" in err
+        torch.save({"x": torch.zeros(1)}, copy.with_suffix(".pt"))
+        code, _, err = membench("inspect", copy)
+        assert code == 2 and err.count("\n") == 1 and "not the weights of this gru_pmm" in err
+
+
+def test_a_run_that_is_looked_into_has_the_same_record_as_one_that_is_not(monkeypatch):
+    config = build_config(
+        {
+            "architecture": "gru_pmm",
+            "memory": {"hidden_size": 8, "num_slots": 4, "slot_size": 4},
+            "task": {"horizon": 2},
+            "total_timesteps": 512,
+            "evaluation": {"interval": 128, "num_episodes": 8, "num_final_episodes": 8},
+        }
+    )
+    looked_into = train(config)
+    nothing = utilisation_module.Utilisation(1.0, 0.5)
+    monkeypatch.setattr("membench.training.utilisation_at_end", lambda memory, x: nothing)
+    not_looked_into = train(config)
+    assert len(looked_into.curve) >= 4
+    assert results_of(looked_into) == results_of(not_looked_into)
+    assert all(0 < point.memory_norm != 1.0 for point in looked_into.curve)
+
+
+def results_of(record):
+    """Return what a record holds, without timings, memory, and what looking inside has found."""
+    from membench.records import MEASURED_ON_THE_MACHINE
+
+    fields = msgspec.to_builtins(record)
+    for name in MEASURED_ON_THE_MACHINE:
+        fields.pop(name)
+    for point in fields["curve"]:
+        for name in ("seconds", "memory_norm", "memory_saturation"):
+            point.pop(name)
+    return fields
+
+
+def test_looking_does_not_change_what_the_agent_answers():
+    agent = agent_with(Notebook())
+    observations = torch.eye(4).unsqueeze(1)
+    before = agent.evaluate(observations)[0]
+    look(agent, TASK)
+    assert torch.equal(agent.evaluate(observations)[0], before)
+
+
+def test_a_page_says_what_does_not_apply(tmp_path, trained):
+    from membench.records import read_record
+
+    config = build_config({"architecture": "gru", "memory": {"hidden_size": 8}, "task": {"horizon": 2}})
+    task = make_task(config.task)
+    files = write_inspection(tmp_path, read_record(trained[1]), look(build_agent(config, task), task))
+    page = files.page.read_text()
+    assert "Does not apply. Attention: this memory records none." in page
+    assert 'id="figure-attention"' not in page
