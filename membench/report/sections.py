@@ -66,6 +66,16 @@ def _impact(contents: Contents) -> list[Part]:
 
 def _ranking(contents: Contents) -> list[Part]:
     return [
+        *_figure(
+            contents,
+            "ranking",
+            "Memories ranked by success over all cells",
+            """
+            Markers are interquartile means over all cells, the best on top. Bars are 95 % bootstrap intervals
+            over seeds; of fewer than five seeds, strokes show every run. A memory whose runs are all equal
+            in each cell has neither.
+            """,
+        ),
         *_table(
             contents,
             "ranking",
@@ -73,6 +83,16 @@ def _ranking(contents: Contents) -> list[Part]:
             Over all cells, ranked by the interquartile mean: the mean of all runs without the best and the
             worst quarter. Its interval resamples the seeds within each cell. Memories that ran in other cells
             than the rest do not compare.
+            """,
+        ),
+        *_figure(
+            contents,
+            "profiles",
+            "The share of runs above every success, by memory",
+            """
+            How large a share of a memory's runs ended above a success, each cell counting alike: the higher
+            a line, the better, and one that falls early has runs that learned little. Bands are 95 %
+            bootstrap intervals at each success alone, from five seeds on.
             """,
         ),
         *_table(
@@ -218,6 +238,29 @@ def _cost(contents: Contents) -> list[Part]:
     ]
 
 
+def _what_success_costs(contents: Contents) -> list[Part]:
+    return [
+        *_figure(
+            contents,
+            "pareto",
+            "Success against training time, parameters and state, by memory",
+            """
+            A point per memory: success over all cells, its price in the last one. Bars are 95 % intervals; of
+            fewer than five seeds, dashes show every run. The grey line is the highest success to be had for a
+            price.
+            """,
+        ),
+        *_table(
+            contents,
+            "pareto",
+            """
+            Success is the interquartile mean over all cells; prices are medians in the last cell. An oracle
+            that is shown the cue again does not compete.
+            """,
+        ),
+    ]
+
+
 def _comparisons(contents: Contents) -> list[Part]:
     if contents.frame.empty or is_ladder(contents.frame):
         return []
@@ -306,6 +349,7 @@ SECTIONS: list[tuple[str, Callable[[Contents], list[Part]]]] = [
     ("How long until solved", _time_to_solved),
     ("Learning curves", _learning_curves),
     ("What it costs", _cost),
+    ("What success costs", _what_success_costs),
     ("The document's comparisons", _comparisons),
     ("How it was run", _how_it_was_run),
 ]
