@@ -115,6 +115,10 @@ def test_a_price_that_was_not_measured_is_no_point():
     table = pareto_table(frame).values.set_index("architecture")
     assert np.isnan(table.loc["lstm", "parameters"]) and not table.loc["lstm", "on_front_of_parameters"]
     assert figures_for(frame)["pareto"](frame).axes
+    nothing = tidy(
+        to_frame([make_record(name, status="failed", error="its process ended") for name in ("gru", "lstm")])
+    )
+    assert figures_for(nothing)["pareto"](nothing).axes
 
 
 def test_of_many_memories_each_has_its_panel_and_its_line_in_the_legend():

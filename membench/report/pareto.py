@@ -115,6 +115,8 @@ def _point(axes: Axes, price: float, row: dict, look: Look, runs: list[float]) -
 def _front(axes: Axes, values: pd.DataFrame, price: str) -> None:
     """Draw the highest success that can be had for a price; it stays what it is beyond the dearest on it."""
     points = values.loc[values[f"on_front_of_{price}"]].sort_values(price)
+    if points.empty:
+        return
     prices, success = points[price].clip(lower=1.0).tolist(), points.interquartile_mean.tolist()
     end = axes.get_xlim()[1]
     axes.step([*prices, end], [*success, *success[-1:]], where="post", color=FRONT, linewidth=1, zorder=1)
