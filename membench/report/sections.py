@@ -29,9 +29,11 @@ def _table(contents: Contents, name: str, caption: str, *, is_long: bool = False
     return [ShownTable(name, one_line(caption), table, is_long)]
 
 
-def _figure(contents: Contents, name: str, alternative: str, caption: str) -> list[Part]:
+def _figure(
+    contents: Contents, name: str, alternative: str, caption: str, *, is_narrow: bool = False
+) -> list[Part]:
     svg = contents.figures.get(name)
-    return [] if svg is None else [ShownFigure(name, alternative, one_line(caption), svg)]
+    return [] if svg is None else [ShownFigure(name, alternative, one_line(caption), svg, is_narrow)]
 
 
 def _result(contents: Contents) -> list[Part]:
@@ -75,6 +77,7 @@ def _ranking(contents: Contents) -> list[Part]:
             over seeds; of fewer than five seeds, strokes show every run. A memory whose runs are all equal
             in each cell has neither.
             """,
+            is_narrow=True,
         ),
         *_table(
             contents,
@@ -246,7 +249,7 @@ def _what_success_costs(contents: Contents) -> list[Part]:
             "Success against training time, parameters and state, by memory",
             """
             A point per memory: success over all cells, its price in the last one. Bars are 95 % intervals; of
-            fewer than five seeds, dashes show every run. The grey line is the highest success to be had for a
+            fewer than five seeds, dashes show every run. The black line is the highest success to be had for a
             price.
             """,
         ),
