@@ -74,8 +74,8 @@ def _ranking(contents: Contents) -> list[Part]:
             "Memories ranked by success over all cells",
             """
             Markers are interquartile means over all cells, the best on top. Bars are 95 % bootstrap intervals
-            over seeds; of fewer than five seeds, strokes show every run. A memory whose runs are all equal
-            in each cell has neither.
+            over seeds; of fewer than five seeds, strokes show every run. Where all seeds are equal there is
+            no bar.
             """,
             is_narrow=True,
         ),
@@ -249,7 +249,7 @@ def _what_success_costs(contents: Contents) -> list[Part]:
             "Success against training time, parameters and state, by memory",
             """
             A point per memory: success over all cells, its price in the last one. Bars are 95 % intervals; of
-            fewer than five seeds, dashes show every run. The black line is the highest success to be had for a
+            fewer than five seeds, dashes show every run. The line is the highest success to be had for a
             price.
             """,
         ),
