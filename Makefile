@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: run test test-all bench lint types venv clean
+.PHONY: run test test-all bench reference lint types venv clean
 
 run: venv ## the horizons suite, quick profile: table and plots in a few minutes
 	$(BIN)/membench run --suite horizons
@@ -16,6 +16,12 @@ test-all: venv ## the slow learning runs too
 
 bench: venv ## speed, with pytest-benchmark: one process, one thread
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group
+
+reference: venv ## everything in results/reference again from the records and measurements that lie there
+	for records in results/reference/*/runs.jsonl; do $(BIN)/membench report $$(dirname $$records) || exit 1; done
+	$(BIN)/membench claims results/reference
+	for pair in "gru_pmm transformer" "gru lstm" "gru_pmm mamba"; do \
+		$(BIN)/membench compare $$pair --results results/reference || exit 1; done
 
 lint: venv
 	$(BIN)/ruff check .

@@ -19,6 +19,9 @@ MIN_SEEDS_FOR_INTERVAL = 5
 NUM_RESAMPLES = 9_999
 """Of a bootstrap; as many as `scipy.stats.bootstrap` draws."""
 
+TAILS = ((1 - 0.95) / 2, 1 - (1 - 0.95) / 2)
+"""Where a 95 % interval begins and ends, rounded as `scipy.stats.bootstrap` does."""
+
 Strata = Sequence[Sequence[float]]
 """The values of each cell."""
 
@@ -102,8 +105,7 @@ def _draws(sizes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def _percentile_interval(found: np.ndarray) -> Interval:
-    tail = (1 - 0.95) / 2  # as scipy.stats.bootstrap rounds it
-    low, high = np.quantile(found, (tail, 1 - tail))
+    low, high = np.quantile(found, TAILS)
     return Interval(float(low), float(high))
 
 
@@ -162,6 +164,20 @@ def performance_profile(strata: Strata, thresholds: ArrayLike) -> np.ndarray:
     """Return the share of runs above each threshold, the mean over strata (arXiv 2108.13264, equation 1)."""
     above = [np.asarray(values)[:, None] > np.asarray(thresholds) for values in strata]
     return np.mean([runs.mean(0) for runs in above], axis=0)
+
+
+def profile_interval(strata: Strata, thresholds: ArrayLike) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return where the stratified bootstrap interval of a performance profile begins and ends, by threshold.
+
+    Each threshold has a 95 % interval of its own. None where `why_no_interval` has a reason.
+    """
+    if why_no_interval(strata):
+        return None
+    counts = _counts(tuple(map(len, strata)))
+    above = (np.asarray(values)[:, None] > np.asarray(thresholds) for values in strata)
+    shares = [drawn @ runs / len(runs) for drawn, runs in zip(counts, above, strict=True)]
+    low, high = np.quantile(np.mean(shares, axis=0), TAILS, axis=0)
+    return low, high
 
 
 def wilson_interval(num_right: int, num_answers: int) -> Interval:

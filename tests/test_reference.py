@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
@@ -18,6 +19,27 @@ def test_committed_records_give_the_committed_tables_and_report(folder, membench
     committed = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
     assert {path.name: path.read_bytes() for path in (packed / "tables").iterdir()} == committed
     assert (packed / "report.md").read_bytes() == (folder / "report.md").read_bytes()
+    for drawn in (packed / "plots").glob("*.svg"):  # another version draws the same data by other means
+        committed_plot = (folder / "plots" / drawn.name).read_bytes()
+        if f"Matplotlib v{matplotlib.__version__}".encode() in committed_plot:
+            assert drawn.read_bytes() == committed_plot, drawn.name
+
+
+@pytest.mark.parametrize(
+    "pair", [("gru_pmm", "transformer"), ("gru", "lstm"), ("gru_pmm", "mamba")], ids="-".join
+)
+def test_the_committed_comparisons_are_what_records_and_measurements_say(
+    pair, membench, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(
+        REFERENCE.parent.parent
+    )  # the table names the files that it rests on as it was told them
+    name = "_vs_".join(pair)
+    results = REFERENCE.relative_to(Path.cwd())
+    assert membench("compare", *pair, "--results", results, "--out", tmp_path)[0] == 0
+    for kind in ("csv", "md", "tex"):
+        file = f"{name}.{kind}"
+        assert (tmp_path / file).read_bytes() == (REFERENCE / "compare" / file).read_bytes()
 
 
 def test_the_committed_claims_are_what_the_committed_records_say(membench, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from architectures import ARCHITECTURES
 from membench.config import RunConfig, TaskConfig, build_config, merge, nest
 from membench.errors import InputError
 from membench.frame import to_frame
@@ -17,7 +18,7 @@ from membench.report import ReportHeading, all_tables, headline_table, write_rep
 from membench.report.capacity import capacity_figure
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
-from membench.report.looks import looks
+from membench.report.looks import LOOKS, looks
 from membench.report.ranking import ranking_table
 
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
@@ -241,13 +242,15 @@ def test_a_name_is_text_in_pictures_too(tmp_path):
 
 
 def test_every_architecture_has_a_look_of_its_own():
-    names = [*FIVE, *(f"my.module:Memory{number}" for number in range(12))]
-    found = looks(names)
-    assert len({(look.colour, look.marker) for look in found.values()}) == len(names)
-    assert found["gru"] == looks(["gru"])["gru"]
-    assert {look.colour for name, look in found.items() if name in FIVE}.isdisjoint(
-        look.colour for name, look in found.items() if name not in FIVE
-    )
+    assert LOOKS.keys() == ARCHITECTURES.keys()
+    built_in = looks(LOOKS)
+    assert built_in == LOOKS and looks(["gru"])["gru"] == LOOKS["gru"]  # the same in whatever company
+    for part in ("marker", "line"):  # of one colour, told apart by either alone
+        assert len({(look.colour, getattr(look, part)) for look in LOOKS.values()}) == len(LOOKS)
+    assert len({look.name for look in LOOKS.values()}) == len(LOOKS)
+    others = looks([*LOOKS, *(f"my.module:Memory{number}" for number in range(12))])
+    assert len({(look.colour, look.line) for look in others.values()}) == len(LOOKS) + 12
+    assert len({look.colour for look in looks(FIVE).values()}) == len(FIVE)
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):

@@ -18,6 +18,7 @@ from membench.stats import (
     pooled_interquartile_mean,
     pooled_mean,
     probability_of_improvement,
+    profile_interval,
     stratified_interval,
     why_no_interval,
     wilson_interval,
@@ -202,6 +203,18 @@ def test_performance_profile_by_hand():
     # Above 0: 2/2 and 2/4; above a half (not at it): 1/2 and 1/4; above 1: none.
     profile = performance_profile([[0.5, 1.0], [0.0, 0.0, 0.5, 0.8]], [0, 0.5, 1])
     assert profile.tolist() == [0.75, 0.375, 0]
+
+
+def test_interval_of_a_performance_profile():
+    assert profile_interval([[0.1, 0.2, 0.3, 0.4]], [0.5]) is None
+    # Of five runs one is above a half: a resample has none in 33 % of cases, three or fewer in 99.3 %; see
+    # test_interval_of_a_share. Above 1 there is none.
+    found = profile_interval([[0, 0, 1, 0, 0]], [0.5, 1])
+    assert found is not None
+    assert [ends.tolist() for ends in found] == [[0, 0], pytest.approx([0.6, 0])]
+    # Beside a stratum that is always above, which counts alike.
+    low, high = profile_interval([[0, 0, 1, 0, 0], [0.9] * 7], [0.5]) or ([], [])
+    assert (low[0], high[0]) == (pytest.approx(0.5), pytest.approx(0.8))
 
 
 def test_wilson_interval_by_hand():

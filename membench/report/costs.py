@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -13,7 +14,7 @@ from membench.errors import InputError
 from membench.report import text
 from membench.report.files import style, write_figure, write_table, write_text
 from membench.report.looks import Look, display_name, in_order, looks
-from membench.report.panels import WIDTH, large_numbers, legend
+from membench.report.panels import WIDTH, large_numbers, legend, legend_height, note
 from membench.report.tables import Table
 from membench.untrusted import decode, read_file
 
@@ -104,7 +105,7 @@ def _fitted(name: str, exponent: Exponent) -> dict[str, float]:
 def costs_figure(frame: pd.DataFrame) -> Figure:
     """Throughput and peak memory against the horizon, a line per memory, every timed iteration a point."""
     found = looks(frame.architecture)
-    figure = Figure(figsize=(WIDTH, 3.2))
+    figure = Figure(figsize=(WIDTH, legend_height(found, 3.2)))
     speed, memory = figure.subplots(1, 2)
     for name, look in found.items():
         _lines(speed, memory, frame.loc[frame.architecture == name], look)
@@ -118,13 +119,14 @@ def costs_figure(frame: pd.DataFrame) -> Figure:
     speed.set_ylabel("training steps per second")
     memory.set_ylabel("peak memory above base (MiB)")
     figure.supxlabel("horizon (steps between cue and query)", fontsize="medium")
-    legend(figure, found.values())
+    legend(figure, found.values(), [note("one timed iteration", marker="_", alpha=0.5)])
     return figure
 
 
 def _lines(speed: Axes, memory: Axes, measured: pd.DataFrame, look: Look) -> None:
-    speed.plot(measured.horizon, measured.steps_per_second, look.marker + "-", color=look.colour)
-    memory.plot(measured.horizon, measured.memory_bytes / MEBIBYTE, look.marker + "-", color=look.colour)
+    line: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
+    speed.plot(measured.horizon, measured.steps_per_second, **line)
+    memory.plot(measured.horizon, measured.memory_bytes / MEBIBYTE, **line)
     for horizon, steps, seconds in zip(measured.horizon, measured.num_steps, measured.seconds, strict=True):
         speeds = [steps / one for one in seconds]
         speed.plot([horizon] * len(speeds), speeds, "_", color=look.colour, alpha=0.5)

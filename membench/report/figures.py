@@ -24,6 +24,7 @@ from membench.report.frame import (
 from membench.report.frontier import frontier_figure
 from membench.report.generalisation import generalisation_figure, has_other_horizons
 from membench.report.looks import Look, looks
+from membench.report.overall import profiles_figure, profiles_grid, ranking_figure
 from membench.report.panels import (
     WIDTH,
     CellAxis,
@@ -37,6 +38,7 @@ from membench.report.panels import (
     note,
     say_nothing_here,
 )
+from membench.report.pareto import pareto_figure
 from membench.report.rows import (
     are_many,
     learning_curves_grid,
@@ -142,7 +144,7 @@ def _curves_panel(axes: Axes, runs: pd.DataFrame, found: dict[str, Look]) -> Non
     for architecture, curve, lost in zip(runs.architecture, runs.curve, is_lost(runs), strict=True):
         look = found[architecture]
         steps, success = [point.steps for point in curve], [point.success for point in curve]
-        axes.plot(steps, success, color=look.colour, linewidth=0.8, alpha=0.7)
+        axes.plot(steps, success, color=look.colour, linestyle=look.line, linewidth=0.8, alpha=0.7)
         axes.plot(steps[-1:], success[-1:], look.marker, color=look.colour, markersize=3)
         cross_out(axes, steps[-1:], success[-1:], [lost] * len(steps[-1:]))
     axes.set(ylim=(-0.03, 1.05))
@@ -198,11 +200,11 @@ def _join(
     axes: Axes, axis: CellAxis, points: dict[str, list[tuple[float, float]]], found: dict[str, Look]
 ) -> None:
     """Mark one value per cell with a dash; join each architecture's along horizons, with gaps at NaN."""
-    style = "_-" if axis.is_scale else "_"
     for name, places in points.items():
-        axes.plot(
-            *zip(*places, strict=True), style, color=found[name].colour, markersize=8, linewidth=1, zorder=1
-        )
+        look = found[name]
+        line = look.line if axis.is_scale else "none"
+        (drawn,) = axes.plot(*zip(*places, strict=True), "_", color=look.colour, markersize=8, zorder=1)
+        drawn.set(linestyle=line, linewidth=1)
 
 
 Draw = Callable[[pd.DataFrame], Figure]
@@ -222,4 +224,8 @@ def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
     if has_other_horizons(frame):
         by_cell["generalisation"] = generalisation_figure
     learning_curves = learning_curves_grid if are_many(frame) else learning_curves_figure
-    return by_cell | {"learning_curves": learning_curves, "cost": cost_figure}
+    found = by_cell | {"learning_curves": learning_curves, "cost": cost_figure}
+    if len(set(frame.architecture)) > 1:
+        profiles = profiles_grid if are_many(frame) else profiles_figure
+        found |= {"ranking": ranking_figure, "profiles": profiles, "pareto": pareto_figure}
+    return found

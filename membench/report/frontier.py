@@ -71,7 +71,8 @@ def _climb_panel(axes: Axes, frame: pd.DataFrame, found: dict[str, Look], unit: 
         look = found[architecture]
         at, horizons = [getattr(rung, unit) for rung in rungs], [rung.horizon for rung in rungs]
         if rungs:  # from the last rung solved, level to the end of the run
-            axes.step([*at, end], [*horizons, horizons[-1]], where="post", color=look.colour, alpha=0.75)
+            reached = [*at, end], [*horizons, horizons[-1]]
+            axes.step(*reached, where="post", color=look.colour, linestyle=look.line, alpha=0.75)
         axes.plot(at[-1:], horizons[-1:], look.marker, color=look.colour)
     lost = frame.loc[is_lost(frame)]
     axes.plot(lost[unit], lost.frontier.fillna(lost.first_horizon), "x", color="black", zorder=5)

@@ -1,10 +1,13 @@
 """How an architecture looks everywhere in a report: name, colour, marker and place in the order."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zlib import crc32
 
 from membench.report.text import one_line
+
+Line = Literal["-", "--", ":", "-.", "none"]
+"""A line style of matplotlib."""
 
 
 class Look(NamedTuple):
@@ -13,45 +16,57 @@ class Look(NamedTuple):
     name: str
     colour: str
     marker: str
+    line: Line = "-"
 
 
-OWN_LOOKS = {
-    "gru": Look("GRU", "#0072B2", "o"),
-    "gru_pmm": Look("GRU+PMM", "#D55E00", "s"),
-    "pmm_addressed": Look("Addressed PMM", "#56B4E9", "P"),
-    "lstm": Look("LSTM", "#009E73", "^"),
-    "transformer": Look("Transformer", "#AA4499", "D"),
-    "mamba": Look("Mamba", "#E69F00", "v"),
-}
+BLUE, VERMILION, SKY, GREEN, PURPLE, ORANGE = OWN_COLOURS = (
+    *("#0072B2", "#D55E00", "#56B4E9", "#009E73"),
+    *("#AA4499", "#E69F00"),
+)
 """Colours of Okabe and Ito, and Tol's purple: told apart with any colour vision, and by marker in grey."""
 
-NAMES = {name: look.name for name, look in OWN_LOOKS.items()} | {
-    "pmm_gated": "Gated PMM",
-    "pmm_sparse": "Sparse PMM",
-    "pmm_hierarchical": "Hierarchical PMM",
-    "ntm": "NTM",
-    "dnc": "DNC",
-    "rnn": "RNN",
-    "slstm": "sLSTM",
-    "min_gru": "minGRU",
-    "lru": "LRU",
-    "ffm": "FFM",
-    "mamba2": "Mamba-2",
-    "shm": "SHM",
-    "linear_attention": "Linear attention",
-    "gated_delta_net": "Gated DeltaNet",
-    "mlstm": "mLSTM",
-    "gtrxl": "GTrXL",
-    "none": "none (no memory)",
-    "oracle": "oracle (sees cue)",
+WINE, TEAL, OLIVE, INDIGO, ROSE, GREY = OTHER_COLOURS = (
+    *("#882255", "#44AA99", "#999933"),
+    *("#332288", "#CC6677", "#555555"),
+)
+"""Colours of Tol's muted scheme."""
+
+DASHED: Line = "--"
+
+LOOKS = {
+    "gru": Look("GRU", BLUE, "o"),
+    "gru_pmm": Look("GRU+PMM", VERMILION, "s"),
+    "pmm_addressed": Look("Addressed PMM", SKY, "P"),
+    "lstm": Look("LSTM", GREEN, "^"),
+    "transformer": Look("Transformer", PURPLE, "D"),
+    "mamba": Look("Mamba", ORANGE, "v"),
+    "pmm_gated": Look("Gated PMM", VERMILION, "X", DASHED),
+    "pmm_sparse": Look("Sparse PMM", SKY, "*", DASHED),
+    "pmm_hierarchical": Look("Hierarchical PMM", ROSE, ">", DASHED),
+    "ntm": Look("NTM", WINE, "X"),
+    "dnc": Look("DNC", WINE, "p", DASHED),
+    "rnn": Look("RNN", INDIGO, "h"),
+    "slstm": Look("sLSTM", GREEN, "<", DASHED),
+    "min_gru": Look("minGRU", BLUE, "p", DASHED),
+    "lru": Look("LRU", INDIGO, "<", DASHED),
+    "ffm": Look("FFM", TEAL, ">"),
+    "mamba2": Look("Mamba-2", ORANGE, ">", DASHED),
+    "shm": Look("SHM", TEAL, "d", DASHED),
+    "linear_attention": Look("Linear attention", OLIVE, "p"),
+    "gated_delta_net": Look("Gated DeltaNet", OLIVE, "X", DASHED),
+    "mlstm": Look("mLSTM", ROSE, "<"),
+    "gtrxl": Look("GTrXL", PURPLE, "h", DASHED),
+    "none": Look("none (no memory)", GREY, "*"),
+    "oracle": Look("oracle (sees cue)", GREY, "h", DASHED),
 }
-"""Names of the built-in memories for people, in the order of a report."""
+"""The built-in memories in the order of a report. Two of one colour, often relatives, differ in marker and
+line; the six that every suite trains have a colour of their own among themselves, and full lines."""
 
 MOST_COLOURS = 8
 """Memories that a figure tells apart by colour; more of them get a row each (`membench.report.rows`)."""
 
-OTHER_COLOURS = ("#882255", "#44AA99", "#999933", "#332288", "#CC6677", "#555555")
 OTHER_MARKERS = ("X", "p", "h", "<", ">")
+OTHER_LINES: tuple[Line, ...] = (":", "-.")
 
 LONGEST_LABEL = 18
 """Characters of a name that fit into a figure's legend."""
@@ -59,25 +74,26 @@ LONGEST_LABEL = 18
 
 def display_name(architecture: str) -> str:
     """Return the name of an architecture for people, on one line."""
-    return NAMES.get(architecture) or one_line(architecture)
+    return LOOKS[architecture].name if architecture in LOOKS else one_line(architecture)
 
 
 def in_order(architectures: Iterable[str]) -> list[str]:
     """Return distinct architectures, the built-in ones in their usual order, then the others by name."""
     names = set(architectures)
-    return [name for name in NAMES if name in names] + sorted(names - NAMES.keys())
+    return [name for name in LOOKS if name in names] + sorted(names - LOOKS.keys())
 
 
 def looks(architectures: Iterable[str]) -> dict[str, Look]:
     """Return the look of each architecture, in order.
 
-    One without a look of its own has a colour that follows from its name, or the next one that is free.
+    One that is not built in has a colour that follows from its name, or the next one that is free, and a line
+    that no built-in one has.
     """
     found: dict[str, Look] = {}
     taken: set[int] = set()
     for name in in_order(architectures):
-        if name in OWN_LOOKS:
-            found[name] = OWN_LOOKS[name]
+        if name in LOOKS:
+            found[name] = LOOKS[name]
             continue
         place = crc32(name.encode()) % len(OTHER_COLOURS)
         while place in taken:
@@ -86,7 +102,8 @@ def looks(architectures: Iterable[str]) -> dict[str, Look]:
         # The second time round the colours, every colour meets another marker.
         row, colour = divmod(place, len(OTHER_COLOURS))
         marker = OTHER_MARKERS[(colour + row) % len(OTHER_MARKERS)]
-        found[name] = Look(_label(display_name(name)), OTHER_COLOURS[colour], marker)
+        line = OTHER_LINES[row % len(OTHER_LINES)]
+        found[name] = Look(_label(display_name(name)), OTHER_COLOURS[colour], marker, line)
     return found
 
 

@@ -170,7 +170,7 @@ def _beats(evidence: Evidence, name: str, other: str) -> Found | None:
 def _median(suite: str, column: str, shown: Callable[[float], str]) -> Measure:
     def measure(evidence: Evidence, name: str, other: str) -> Found | None:
         runs = evidence.longest(name, other) if suite == HORIZONS else evidence.of(suite, name)
-        value = math.nan if runs is None else float(runs[column].median())
+        value = math.nan if runs is None else runs[[column]].median().to_dict()[column]
         if runs is None or math.isnan(value):
             return None
         return Found(shown(value), value, basis=_seeds(suite, runs))

@@ -1,7 +1,7 @@
 """Pieces of figures: an axis of cells on which no two runs hide each other, and what goes beside a plot."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,9 @@ from membench.report.looks import Look
 
 WIDTH = 7.0
 """Inches: the width of a page of text."""
+
+COLUMN = 3.35
+"""Inches: the width of one of two columns."""
 
 STYLE = {
     "font.size": 8.5,
@@ -110,8 +113,16 @@ class CellAxis:
 
 def legend(figure: Figure, found: Iterable[Look], notes: Iterable[Line2D] = ()) -> None:
     """Put the architectures, and what else markers mean, to the right of the plots."""
-    handles = [Line2D([], [], color=look.colour, marker=look.marker, label=look.name) for look in found]
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=look.name)
+        for look in found
+    ]
     figure.legend(handles=[*handles, *notes], loc="outside right upper")
+
+
+def legend_height(found: Sized, least: float) -> float:
+    """Return the height of a figure in inches, `least` or what a line of legend per architecture takes."""
+    return max(least, 0.7 + 0.17 * len(found))
 
 
 def note(label: str, **appearance: Any) -> Line2D:

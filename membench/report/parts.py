@@ -55,6 +55,8 @@ class ShownFigure:
     """Plain text: what is to be seen, for those who do not see it."""
     caption: str
     svg: bytes
+    is_narrow: bool
+    """Whether it is drawn for one of two columns."""
 
 
 Part = Paragraph | Items | Command | ShownTable | ShownFigure

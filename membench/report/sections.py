@@ -29,9 +29,11 @@ def _table(contents: Contents, name: str, caption: str, *, is_long: bool = False
     return [ShownTable(name, one_line(caption), table, is_long)]
 
 
-def _figure(contents: Contents, name: str, alternative: str, caption: str) -> list[Part]:
+def _figure(
+    contents: Contents, name: str, alternative: str, caption: str, *, is_narrow: bool = False
+) -> list[Part]:
     svg = contents.figures.get(name)
-    return [] if svg is None else [ShownFigure(name, alternative, one_line(caption), svg)]
+    return [] if svg is None else [ShownFigure(name, alternative, one_line(caption), svg, is_narrow)]
 
 
 def _result(contents: Contents) -> list[Part]:
@@ -111,6 +113,17 @@ def _presets(contents: Contents) -> list[Part]:
 
 def _ranking(contents: Contents) -> list[Part]:
     return [
+        *_figure(
+            contents,
+            "ranking",
+            "Memories ranked by success over all cells",
+            """
+            Markers are interquartile means over all cells, the best on top. Bars are 95 % bootstrap intervals
+            over seeds; of fewer than five seeds, strokes show every run. Where all seeds are equal there is
+            no bar.
+            """,
+            is_narrow=True,
+        ),
         *_table(
             contents,
             "ranking",
@@ -118,6 +131,16 @@ def _ranking(contents: Contents) -> list[Part]:
             Over all cells, ranked by the interquartile mean: the mean of all runs without the best and the
             worst quarter. Its interval resamples the seeds within each cell. Memories that ran in other cells
             than the rest do not compare.
+            """,
+        ),
+        *_figure(
+            contents,
+            "profiles",
+            "The share of runs above every success, by memory",
+            """
+            How large a share of a memory's runs ended above a success, each cell counting alike: the higher
+            a line, the better, and one that falls early has runs that learned little. Bands are 95 %
+            bootstrap intervals at each success alone, from five seeds on.
             """,
         ),
         *_table(
@@ -263,6 +286,29 @@ def _cost(contents: Contents) -> list[Part]:
     ]
 
 
+def _what_success_costs(contents: Contents) -> list[Part]:
+    return [
+        *_figure(
+            contents,
+            "pareto",
+            "Success against training time, parameters and state, by memory",
+            """
+            A point per memory: success over all cells, its price in the last one. Bars are 95 % intervals; of
+            fewer than five seeds, dashes show every run. The line is the highest success to be had for a
+            price.
+            """,
+        ),
+        *_table(
+            contents,
+            "pareto",
+            """
+            Success is the interquartile mean over all cells; prices are medians in the last cell. An oracle
+            that is shown the cue again does not compete.
+            """,
+        ),
+    ]
+
+
 def _comparisons(contents: Contents) -> list[Part]:
     if contents.frame.empty or is_ladder(contents.frame):
         return []
@@ -355,6 +401,7 @@ SECTIONS: list[tuple[str, Callable[[Contents], list[Part]]]] = [
     ("How long until solved", _time_to_solved),
     ("Learning curves", _learning_curves),
     ("What it costs", _cost),
+    ("What success costs", _what_success_costs),
     ("The document's comparisons", _comparisons),
     ("How it was run", _how_it_was_run),
 ]

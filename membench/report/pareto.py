@@ -1,0 +1,137 @@
+"""What success costs: which memories no other beats in success at the same price or less."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from membench.report import text
+from membench.report.frame import cell_names
+from membench.report.looks import Look, display_name, looks
+from membench.report.overall import of_few_seeds
+from membench.report.panels import (
+    WIDTH,
+    chance_line,
+    chance_note,
+    large_numbers,
+    legend,
+    legend_height,
+    note,
+)
+from membench.report.ranking import ranking_table
+from membench.report.tables import Table
+
+FRONT = "#222222"
+
+PRICES = {
+    "seconds_per_million_steps": "seconds per\nmillion training steps",
+    "parameters": "trainable\nparameters",
+    "state_bytes": "state per environment\n(bytes)",
+}
+"""Column of `pareto_table` -> what its axis is called."""
+
+
+def pareto_table(frame: pd.DataFrame) -> Table:
+    """Return success beside three prices by memory, and in which of them it stands on the front.
+
+    Success is the interquartile mean over all cells; prices are medians in the last cell, which is the
+    longest task. A memory is on the front if no other has at least its success for at most its price, and is
+    better in one of the two. A run that is shown the cue again is no competitor.
+    """
+    last = frame.loc[frame.cell == cell_names(frame)[-1]]
+    ranked = ranking_table(frame).values.set_index("architecture")
+    rows = []
+    for name in dict.fromkeys(frame.architecture):
+        runs = last.loc[last.architecture == name]
+        medians = runs[["steps_per_second", "parameters", "state_bytes"]].median()
+        speed = medians.pop("steps_per_second")
+        success = ranked.loc[name, ["interquartile_mean", "interval_low", "interval_high"]].to_dict()
+        prices = {"seconds_per_million_steps": 1e6 / speed if speed > 0 else math.nan}
+        rows.append({"architecture": name} | success | prices | medians.to_dict())
+    values = pd.DataFrame(rows)
+    privileged = set(frame.architecture[frame.reveal_cue.astype(bool)])
+    for price in PRICES:
+        competes = ~values.architecture.isin(privileged) & values[price].notna()
+        chosen = values.loc[competes]
+        on_front = pd.Series(front(chosen[price], chosen.interquartile_mean), chosen.index, dtype=bool)
+        values[f"on_front_of_{price}"] = on_front.reindex(values.index, fill_value=False)
+    shown = {
+        "Memory": values.architecture.map(display_name),
+        "Interquartile mean": values.interquartile_mean.map(text.share),
+        "Seconds per million steps": values.seconds_per_million_steps.map(text.count),
+        "Parameters": values.parameters.map(text.count),
+        "State per environment": values.state_bytes.map(text.size),
+        "Not beaten at its price in": [_unbeaten_in(row) for row in values.to_dict("records")],
+    }
+    return Table(values, pd.DataFrame(shown, dtype=str))
+
+
+def _unbeaten_in(row: dict) -> str:
+    names = {"seconds_per_million_steps": "time", "parameters": "parameters", "state_bytes": "state"}
+    return ", ".join(name for price, name in names.items() if row[f"on_front_of_{price}"]) or text.NOTHING
+
+
+def front(prices: Sequence[float], successes: Sequence[float]) -> list[bool]:
+    """Return which points no other one beats: none is as cheap and as good, and better in one of the two."""
+    points = list(zip(prices, successes, strict=True))
+    return [
+        not any(p <= price and s >= success and (p, s) != (price, success) for p, s in points)
+        for price, success in points
+    ]
+
+
+def pareto_figure(frame: pd.DataFrame) -> Figure:
+    """Success against training time, parameters and state, a point per memory, and the front of each."""
+    found, values = looks(frame.architecture), pareto_table(frame).values
+    points = {name: of_few_seeds(runs) for name, runs in frame.groupby("architecture", sort=False)}
+    figure = Figure(figsize=(WIDTH, legend_height(found, 3.0)))
+    panels = figure.subplots(1, len(PRICES), sharey=True)
+    for axes, (price, label) in zip(panels, PRICES.items(), strict=True):
+        chance_line(axes, frame)
+        for row in values.to_dict("records"):
+            name = row["architecture"]
+            _point(axes, max(row[price], 1.0), row, found[name], points[name])
+        axes.set_xlabel(label)
+        _price_axis(axes)
+        _front(axes, values, price)
+    panels[0].set(ylim=(-0.03, 1.05), ylabel="success, interquartile mean")
+    notes = [note("best at its price", linestyle="-", linewidth=1, color=FRONT), chance_note()]
+    notes += [note("one run, of few seeds", marker="_", markersize=7)] * any(points.values())
+    legend(figure, [look._replace(line="none") for look in found.values()], notes)
+    return figure
+
+
+def _point(axes: Axes, price: float, row: dict, look: Look, runs: list[float]) -> None:
+    axes.plot(price, row["interquartile_mean"], look.marker, color=look.colour, markersize=5.5)
+    if not math.isnan(row["interval_low"]):
+        axes.vlines(price, row["interval_low"], row["interval_high"], color=look.colour, linewidth=1.5)
+    axes.plot([price] * len(runs), runs, "_", color=look.colour, alpha=0.5, markersize=7)
+
+
+def _front(axes: Axes, values: pd.DataFrame, price: str) -> None:
+    """Draw the highest success that can be had for a price; it stays what it is beyond the dearest on it."""
+    points = values.loc[values[f"on_front_of_{price}"]].sort_values(price)
+    if points.empty:
+        return
+    prices, success = points[price].clip(lower=1.0).tolist(), points.interquartile_mean.tolist()
+    end = axes.get_xlim()[1]
+    axes.step([*prices, end], [*success, *success[-1:]], where="post", color=FRONT, linewidth=1, zorder=1)
+    axes.set_xlim(right=end)
+
+
+def _price_axis(axes: Axes) -> None:
+    """Write a logarithmic axis that shows at least a factor of ten, with few numbers."""
+    if not np.isfinite(axes.dataLim.x0):
+        return
+    axes.set_xscale("log")
+    axes.margins(x=0.12)
+    low, high = axes.get_xlim()
+    widening = max(1.0, (10 * low / high) ** 0.5)
+    axes.set_xlim(low / widening, high * widening)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    large_numbers(axes.xaxis)
