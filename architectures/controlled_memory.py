@@ -87,7 +87,7 @@ class ControlledMemory(Memory):
 
 
 def scaled_keys(keys: Tensor, strengths: Tensor) -> Tensor:
-    """Return keys [b head d] of which a product with a slot is strength [b head 1] times cosine times length."""
+    """Return keys [b head d] whose product with a slot is strength [b head 1] x cosine x slot's length."""
     return keys * (strengths / length(keys))
 
 

@@ -4,7 +4,7 @@ Equations and names as in `architectures.gru`; m_t = U_n h_{t-1} + c_n is the re
 Axes: time first inside this file, [t b ...], so that a step is contiguous.
 
 PyTorch's layer is a loop of small operations, forwards and, by autograd, many more of them backwards. Here
-one matrix product serves the inputs of all steps, a step forwards takes two products into buffers that hold
+one matrix product serves the inputs of all steps, a step forwards takes one product into a buffer that holds
 everything else already, and on the way back, whatever does not depend on the gradient is computed for all
 steps at once:
 
@@ -30,53 +30,69 @@ def gru_sequence(
 
     The weights [3h i], [3h h] and biases [3h] hold r, z and n one after another, as those of `torch.nn.GRU`.
     """
-    inputs = torch.nn.functional.linear(x.transpose(0, 1), input_weight, input_bias)
-    return _GRUSequence.apply(inputs, h, weight, bias).transpose(0, 1)
+    return _GRUSequence.apply(x.transpose(0, 1), h, input_weight, weight, input_bias, bias).transpose(0, 1)
 
 
 class _GRUSequence(torch.autograd.Function):
-    """The recurrence, given every step's share of the gates that comes from the input, [t b 3h]."""
+    """The layer over x [t b i]."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, h: Tensor, input_weight: Tensor, weight: Tensor, input_bias: Tensor, bias: Tensor
+    ) -> Tensor:
         size = h.shape[1]
-        gates = inputs[..., : 2 * size] + bias[: 2 * size]
-        candidates = inputs[..., 2 * size :].clone()
-        recurrent = bias[2 * size :].expand_as(candidates).contiguous()
-        hidden = inputs.new_empty(len(inputs) + 1, *h.shape)
+        # Of r and z both biases at once; what is m's later is n's share of the input at first.
+        first_biases = torch.cat([input_bias[: 2 * size] + bias[: 2 * size], input_bias[2 * size :]])
+        gates = torch.nn.functional.linear(x, input_weight, first_biases)
+        r, z, m = gates.split(size, dim=-1)
+        candidates = m.clone()
+        m.copy_(bias[2 * size :].expand_as(m))
+        hidden = gates.new_empty(len(gates) + 1, *h.shape)
         hidden[0] = h
-        to_gates, to_candidate = weight[: 2 * size].t(), weight[2 * size :].t()
-        before, *following = hidden.unbind(0)
-        steps = zip(gates.unbind(0), candidates.unbind(0), recurrent.unbind(0), following, strict=True)
-        for gate, candidate, m, after in steps:
-            r, z = gate.addmm_(before, to_gates).sigmoid_().split(size, dim=1)
-            candidate.addcmul_(r, m.addmm_(before, to_candidate)).tanh_()
-            torch.lerp(candidate, before, z, out=after)
+        steps = zip(
+            *(part.unbind(0) for part in (gates, gates[..., : 2 * size], r, z, m, candidates, hidden[1:])),
+            strict=True,
+        )
+        before, to_gates = hidden[0], weight.t()
+        for of_step, r_and_z, r_t, z_t, m_t, candidate, after in steps:
+            of_step.addmm_(before, to_gates)
+            r_and_z.sigmoid_()
+            candidate.addcmul_(r_t, m_t).tanh_()
+            torch.lerp(candidate, before, z_t, out=after)
             before = after
-        ctx.save_for_backward(gates, candidates, recurrent, hidden, weight)
+        ctx.save_for_backward(x, input_weight, weight, gates, candidates, hidden)
         return hidden[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        gates, n, m, hidden, weight = ctx.saved_tensors
-        (grad_hidden,) = gradients
+        x, input_weight, weight, gates, n, hidden = ctx.saved_tensors
         size = n.shape[-1]
-        r, z = gates.split(size, dim=-1)
-        per_candidate = (1 - z) * (1 - n * n)
-        # What dh is multiplied with to give dr, dz and dm.
-        per_gate = torch.stack(
-            [per_candidate * m * r * (1 - r), (hidden[:-1] - n) * z * (1 - z), per_candidate * r], dim=2
+        r, z, m = gates.split(size, dim=-1)
+        renewed = 1 - z
+        per_candidate = renewed * (1 - n * n)
+        # What dh is multiplied with to give dr, dz and dm; in the end these themselves.
+        grad_gates = torch.empty_like(gates)
+        grad_r, grad_z, grad_m = grad_gates.split(size, dim=-1)
+        torch.mul(per_candidate, r, out=grad_m)
+        torch.mul(grad_m, m, out=grad_r).mul_(1 - r)
+        torch.sub(hidden[:-1], n, out=grad_z).mul_(z).mul_(renewed)
+        # Of h before the first step, and after every one.
+        grads = torch.cat([torch.zeros_like(hidden[:1]), gradients[0]])
+        by_gate = grad_gates.unflatten(-1, (3, size))
+        steps = zip(
+            *(
+                part.unbind(0)
+                for part in (by_gate, grads[1:].unsqueeze(2), grad_gates, grads[1:], z, grads[:-1])
+            ),
+            strict=True,
         )
-        grads = grad_hidden.clone(memory_format=torch.contiguous_format)
-        grad_h = torch.zeros_like(hidden[0])
-        by_step = list(zip(grads.unbind(0), per_gate.unbind(0), z.unbind(0), strict=True))
-        for grad, coefficients, kept in reversed(by_step):
-            grad += grad_h
-            coefficients *= grad.unsqueeze(1)
-            grad_h = torch.addmm(grad * kept, coefficients.flatten(1), weight)
-        grad_recurrent = per_gate.flatten(2)
-        flat = grad_recurrent.flatten(0, 1)
-        grad_inputs = grad_recurrent.clone()
-        torch.mul(grads, per_candidate, out=grad_inputs[..., 2 * size :])
-        return grad_inputs, grad_h, flat.t() @ hidden[:-1].flatten(0, 1), flat.sum(0)
+        for of_gates, grad_of_gates, of_step, grad, kept, grad_before in reversed(list(steps)):
+            of_gates *= grad_of_gates
+            grad_before.addcmul_(grad, kept).addmm_(of_step, weight)
+        flat = grad_gates.flatten(0, 1)
+        of_hidden = flat.t() @ hidden[:-1].flatten(0, 1), flat.sum(0)
+        torch.mul(grads[1:], per_candidate, out=grad_m)  # of the input's share, n's in place of m's
+        of_input = flat.t() @ x.flatten(0, 1), flat.sum(0)
+        grad_x = (flat @ input_weight).view(x.shape) if ctx.needs_input_grad[0] else None
+        return grad_x, grads[0], of_input[0], of_hidden[0], of_input[1], of_hidden[1]

@@ -6,6 +6,7 @@ import torch
 from msgspec import Struct
 
 from membench.catalogue import build_memory, check_memory_options, load_architecture, memory_options
+from membench.compiler import leave_compiler_out
 from membench.config import Settings
 from membench.laws import HARNESS_LAWS, LAWS, STEPS, Build, Law, LawBroken
 from membench.laws.comparing import trying
@@ -50,6 +51,7 @@ def check_architecture(name: str, options: Settings | None = None) -> list[LawRe
         InputError: for an unknown name or option. An error inside the memory is a broken law, not raised.
     """
     build = _builder(name, check_memory_options(name, small_options(name) | (options or {})))
+    leave_compiler_out()
     with kept_surroundings():
         torch.set_num_threads(1)  # at these sizes threads wait for one another, many times as long
         return [examine_law(law_name, law, build) for law_name, law in (LAWS | HARNESS_LAWS).items()]

@@ -16,6 +16,7 @@ from membench import describe, records
 from membench.agent import Agent, build_agent
 from membench.allocator import keep_freed_memory
 from membench.checkpoints import Checkpoint
+from membench.compiler import leave_compiler_out
 from membench.config import RunConfig
 from membench.envs import Task, make_task
 from membench.errors import InputError
@@ -56,6 +57,7 @@ def train(
         raise InputError(f"device {config.device!r}: no CUDA device here (legal: cpu)")
     torch.set_num_threads(config.num_threads)
     keep_freed_memory()
+    leave_compiler_out()
     begin = partial(_kind_of_training(config), config, started)
     training = begin() if checkpoint is None else checkpoint.resume(begin)
 

@@ -1,7 +1,8 @@
 """The law that the same call gives the same, in whatever circumstances it is made."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -21,8 +22,8 @@ def determinism(build: Build) -> None:
         _initial_state_is_one(subject, num_rows)
     for age, calls in ((0, [1]), (3, [1]), (0, [-4]), (3, [6])):
         case = _Case(subject, age, calls)
-        case.layouts_do_not_matter(case.is_the_same_in_all_circumstances())
-    _Case(subject, 0, [33]).is_the_same_in_all_circumstances()
+        case.layouts_do_not_matter(case.is_the_same())
+    _Case(subject, 0, [33]).is_the_same(IN_LONG_CALLS)
 
 
 @contextmanager
@@ -52,14 +53,21 @@ def _after_others(subject: Subject) -> Iterator[None]:
     yield
 
 
+ACTING = "in eval mode without recording gradients"
+
 CIRCUMSTANCES: dict[str, Callable[[Subject], AbstractContextManager]] = {
     "again": lambda _: nullcontext(),
     "again, after calls with other rows": _after_others,
     "in eval mode": eval_mode,
     "without recording gradients": lambda _: torch.no_grad(),
-    "in eval mode without recording gradients": _acting,
+    ACTING: _acting,
     "in inference mode": lambda _: torch.inference_mode(),
 }
+
+REQUIRING, TRACED = "with an x that requires a gradient", "with a trace"
+
+IN_LONG_CALLS = ("again", "in eval mode", ACTING, "in inference mode", REQUIRING, TRACED)
+"""How long calls are made again; the rest is combinations of these, and tried with short ones."""
 
 
 def _initial_state_is_one(subject: Subject, num_rows: int) -> None:
@@ -80,18 +88,15 @@ class _Case:
         self.x, self.state = subject.inputs(ROWS, abs(calls[0])), copied(subject.aged(age))
         self.name = f"{name_calls(calls)}, after {age} steps"
 
-    def is_the_same_in_all_circumstances(self) -> Result:
-        """Return the result of the first run; raise `LawBroken` unless all agree with it."""
+    def is_the_same(self, ways: Container[str] | None = None) -> Result:
+        """Return the result of a first run; `LawBroken` unless all others, or those in `ways`, agree."""
         generator = torch.get_rng_state()
         expected = self._run()
         drew = not torch.equal(generator, torch.get_rng_state())
         usually = "dropout or other randomness in the computation, or a state kept in `self`"
-        for how, circumstance in CIRCUMSTANCES.items():
-            with circumstance(self.subject):
-                got = self._run()
-            self._require_same(got, expected, f"called {how}", usually)
-        for how, call in self._inputs().items():
-            self._require_same(call(), expected, how, usually)
+        for how, call in self._ways().items():
+            if ways is None or how in ways:
+                self._require_same(call(), expected, f"called {how}", usually)
         require(not drew, f"{self.name}, draws from PyTorch's random numbers", usually)
         return expected
 
@@ -104,14 +109,18 @@ class _Case:
         require_same(got[0], expected[0], self.subject.tolerance, case, usually)
         require_same_state(got[1], expected[1], self.subject.tolerance, case, usually)
 
-    def _inputs(self) -> dict[str, Callable[[], Result]]:
-        calls: dict[str, Callable[[], Result]] = {
-            "with an x that requires a gradient": lambda: self._run(self.x.clone().requires_grad_()),
-            "with an x that held other values in the call before": self._in_place_of_another,
-        }
+    def _ways(self) -> dict[str, Callable[[], Result]]:
+        """Return calls that must all give the same, by how they are made."""
+        ways: dict[str, Callable[[], Result]] = {how: partial(self._run_in, how) for how in CIRCUMSTANCES}
+        ways[REQUIRING] = lambda: self._run(self.x.clone().requires_grad_())
+        ways["with an x that held other values in the call before"] = self._in_place_of_another
         if self.calls[0] > 0:
-            calls["with a trace"] = lambda: self.memory(self.x, copied(self.state), trace=Trace())
-        return calls
+            ways[TRACED] = lambda: self.memory(self.x, copied(self.state), trace=Trace())
+        return ways
+
+    def _run_in(self, circumstance: str) -> Result:
+        with CIRCUMSTANCES[circumstance](self.subject):
+            return self._run()
 
     def _in_place_of_another(self) -> Result:
         x = self.subject.inputs(*self.x.shape[:2], seed=1)

@@ -3,7 +3,6 @@
 import torch
 
 from membench.laws.comparing import leaves, require, trying
-from membench.laws.compiler import without_compiler
 from membench.laws.subject import STEPS, Build, Subject, examine, name_mode, run, seeded
 from membench.laws.watching import DeviceWatch
 from membench.memory import Memory, Trace
@@ -17,7 +16,7 @@ def device_cleanliness(build: Build) -> None:
     subject = Subject(memory, torch.float32)
     run(memory, subject.inputs(2, 4), memory.initial_state(2), [3, -1])
     memory.to("meta")
-    with without_compiler(), DeviceWatch(torch.device("meta")):
+    with DeviceWatch(torch.device("meta")):
         for num_steps in (1, 3):
             _stays_on_meta(memory, num_steps)
         with torch.no_grad():

@@ -12,7 +12,7 @@ from membench.laws.comparing import LawBroken, leaves, require
 from membench.laws.subject import ROWS, Build, Subject, name_calls, name_mode, run, seeded, weighted_sum
 from membench.memory import Memory, State
 
-SPAN = 40
+SPAN = 34
 """Steps over which numbers must stay finite."""
 
 SCALES = (0.0, 1.0, 20.0, 100.0)

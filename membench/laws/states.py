@@ -15,9 +15,9 @@ def state_shape(build: Build) -> None:
     """The state has one entry per row in every leaf, `hidden` [b h] among them, and keeps its shapes."""
     subject = examine(build)
     _rows_come_first(subject)
-    for recording in (True, False):
+    for recording, longest in ((True, 9), (False, STEPS)):
         with torch.set_grad_enabled(recording):
-            _shapes_stay(subject)
+            _shapes_stay(subject, longest)
     _hidden_follows_the_inputs(subject)
     _traces_have_shapes(subject)
 
@@ -48,11 +48,11 @@ def _hidden_is_a_vector(state: State, num_rows: int, usually: str) -> None:
     require(not bool(hidden.any()), f"{case} is not zero", "`hidden` must be zeros before the first step")
 
 
-def _shapes_stay(subject: Subject) -> None:
+def _shapes_stay(subject: Subject, longest: int) -> None:
     memory, first = subject.memory, subject.memory.initial_state(ROWS)
     expected = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves(first).items()}
     size = (memory.output_size,)
-    for calls in ([1], [-1], [2], [9], [-9], [STEPS], [3, -2]):
+    for calls in ([1], [-1], [2], [-9], [longest], [3, -2]):
         num_steps = sum(map(abs, calls))
         y, state = run(memory, subject.inputs(ROWS, num_steps), memory.initial_state(ROWS), calls)
         case, usually = f"{name_calls(calls)}", "`output_size` is not what the last layer gives"
