@@ -13,11 +13,11 @@ from membench.inspect.attention import Attention
 from membench.inspect.looking import WHOLE_STATE, Inspection
 from membench.inspect.phases import hidden_changes
 from membench.inspect.utilisation import HEALTHY_NORM, HEALTHY_SATURATION
-from membench.report.looks import OTHER_COLOURS, OWN_LOOKS
+from membench.report.looks import OTHER_COLOURS, OWN_COLOURS
 from membench.report.panels import GREY, WIDTH, large_numbers, note, say_nothing_here
 from membench.report.text import one_line
 
-COLOURS = (*(look.colour for look in OWN_LOOKS.values()), *OTHER_COLOURS)
+COLOURS = (*OWN_COLOURS, *OTHER_COLOURS)
 MARKERS = "osP^DvXph<>"
 HEAT = "inferno"
 """The document's `hot` with steps of lightness that are even."""

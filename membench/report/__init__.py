@@ -23,8 +23,8 @@ from membench.report.headline import headline, headline_caption, headline_table
 from membench.report.impact import impact_setting, impact_table
 from membench.report.origins import marked
 from membench.report.page import html_page, markdown_page
-from membench.report.presets import has_presets, presets_table
 from membench.report.pareto import pareto_table
+from membench.report.presets import has_presets, presets_table
 from membench.report.ranking import improvement_table, profiles_table, ranking_table
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table

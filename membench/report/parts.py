@@ -55,7 +55,7 @@ class ShownFigure:
     """Plain text: what is to be seen, for those who do not see it."""
     caption: str
     svg: bytes
-    is_narrow: bool
+    is_narrow: bool = False
     """Whether it is drawn for one of two columns."""
 
 
