@@ -14,7 +14,7 @@ over all orders in which parts may be swapped. Shares add up to 1; a part that a
 and of two that carry it redundantly each has what the policy listens to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial, isfinite
@@ -153,7 +153,9 @@ def _differing(state: State) -> dict[str, list[Path]]:
     return kept | {"others": [path for name in by_size[MOST_PARTS - 1 :] for path in found[name]]}
 
 
-def _part_effects(rest: _Rest, state: State, groups: dict[str, list[Path]], effect) -> list[PartEffect]:
+def _part_effects(
+    rest: _Rest, state: State, groups: dict[str, list[Path]], effect: Callable[[list[Path]], float]
+) -> list[PartEffect]:
     effects = {
         chosen: effect([path for name in chosen for path in groups[name]]) if chosen else 0.0
         for number in range(len(groups) + 1)

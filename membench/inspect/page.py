@@ -160,7 +160,8 @@ SECTIONS = [
         "attention",
         """
         Left: weights at the query, a row per head. Right: over time, the mean over heads. All are means over
-        episodes; of more than 64 slots, those with the most weight are shown.
+        episodes. Of many memories or layers the first four are drawn, of many slots the 64 with the most
+        weight.
         """,
         """
         Spread: the exponential of the entropy. Differs by answer: the mean total variation between one

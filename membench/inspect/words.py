@@ -1,5 +1,6 @@
 """What was seen inside an agent, in sentences of plain text."""
 
+from membench.inspect.interventions import Interventions
 from membench.inspect.looking import WHOLE_STATE, Inspection
 from membench.inspect.phases import judge
 from membench.inspect.probe import GOOD
@@ -46,7 +47,7 @@ def carried(found: Inspection) -> str:
     )
 
 
-def _shares(swaps) -> list[tuple[str, float]]:
+def _shares(swaps: Interventions) -> list[tuple[str, float]]:
     return [(part.name, part.share) for part in sorted(swaps.parts, key=lambda part: -part.share)]
 
 
