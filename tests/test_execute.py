@@ -201,11 +201,12 @@ def test_the_kernel_frees_the_lock_of_a_process_that_was_killed(tmp_path):
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):
     command = [sys.executable, "-m", "membench", "train", "--architecture", "test_execute:Faulty"]
-    command += ["--set", "memory.fault=hang", "--out", tmp_path / "out"]
+    marker = tmp_path / "hangs"
+    command += ["--set", "memory.fault=hang", "--set", f"memory.marker={marker}", "--out", tmp_path / "out"]
     program = subprocess.Popen(
         command, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not list(tmp_path.glob("out/progress/*.json")):
+    while not marker.exists():
         assert program.poll() is None
         time.sleep(0.05)
     os.killpg(program.pid, signal.SIGINT)

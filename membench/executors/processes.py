@@ -90,14 +90,6 @@ def _call(function: Callable[..., Any], arguments: tuple, sender: connection.Con
         sender.send(error)
 
 
-class LeaveAtOnce(KeyboardInterrupt):
-    """The program was asked to end a second time.
-
-    A type of its own, for Python ends a program that has seen a plain KeyboardInterrupt in some places by
-    that signal, whatever exit code it was given.
-    """
-
-
 class Stop:
     """Whether the program was asked to end: by which signal, None so far."""
 
@@ -106,7 +98,7 @@ class Stop:
     def take(self, number: int, frame: FrameType | None) -> None:
         """Note the first signal; the second ends the program where it stands."""
         if self.number is not None:
-            raise LeaveAtOnce
+            raise KeyboardInterrupt
         self.number = number
 
 
