@@ -24,7 +24,7 @@ LAST_WORDS_SECONDS = 5.0
 """Time that a stalled process has to write into its log where it stands, before it is killed."""
 
 PRELOADED = ["membench.worker", "sympy"]
-"""What the server loads. Counting operations on the meta device loads the second, half a second of every run."""
+"""What the server loads. Counting operations on the meta device needs the second, half a second of a run."""
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
