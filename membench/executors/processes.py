@@ -10,8 +10,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import FrameType, ModuleType
 from typing import Any
 
-PRELOADED = ["membench.worker", "torch._dynamo"]
-"""What the server loads. PyTorch's optimisers load the second, which takes longer than a small run."""
+PRELOADED = ["membench.worker", "sympy"]
+"""What the server loads. Counting operations on the meta device needs the second, half a second of a run."""
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that ask for the end: Ctrl-C, and what machines and schedulers send before they take one away."""
