@@ -19,7 +19,9 @@ SHARES = ("before", "after")
 
 def has_gradient_flow(frame: pd.DataFrame) -> bool:
     """Return whether a tidy frame holds runs with and without a remedy, and how much gradient they had."""
-    return not REMEDIES.isdisjoint(varying_settings(frame)) and bool(cue_shares(frame, "before").notna().any())
+    return not REMEDIES.isdisjoint(varying_settings(frame)) and bool(
+        cue_shares(frame, "before").notna().any()
+    )
 
 
 def cue_shares(runs: pd.DataFrame, when: str) -> pd.Series:
