@@ -204,6 +204,7 @@ def test_submitit_leaves_the_same_records_and_nothing_to_unpickle_in_the_results
     assert list(folder.glob("*.pkl")) and not list(results.rglob("*.pkl"))
 
 
+@pytest.mark.slow
 @needs_submitit
 def test_a_job_that_is_preempted_saves_its_run_and_goes_on(programs, local):
     """submitit's controller puts a job back that it was told to preempt, as Slurm's queue would."""
@@ -222,6 +223,7 @@ def test_a_job_that_is_preempted_saves_its_run_and_goes_on(programs, local):
     assert len(list(folder.glob("*_submitted.pkl"))) == 3  # it was put back, not submitted anew
 
 
+@pytest.mark.slow
 @needs_submitit
 def test_ctrl_c_saves_what_slurm_is_at_work_on(programs, local):
     results, folder = programs.folder / "stopped", programs.folder / "submitit-stopped"
