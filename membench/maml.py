@@ -163,15 +163,7 @@ class MetaTraining(Training):
         loss, entropy, grad_norm = descend(
             self.agent, self.optimizer, scalars, self.config.ppo.max_grad_norm
         ).tolist()
-        return UpdateStatistics(
-            policy_loss=loss,
-            value_loss=0.0,
-            entropy=entropy,
-            kl=0.0,
-            clip_fraction=0.0,
-            grad_norm=grad_norm,
-            explained_variance=0.0,
-        )
+        return UpdateStatistics(policy_loss=loss, entropy=entropy, grad_norm=grad_norm)
 
     def examine(
         self, num_episodes: int, seeds: Iterator[int], generator: torch.Generator | None = None

@@ -43,18 +43,18 @@ class Losses:
     clip_fraction: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UpdateStatistics:
-    """Means over an update's minibatches, for the learning curve."""
+    """Means over an update's minibatches, for the learning curve; what only PPO has is 0 for others."""
 
     policy_loss: float
-    value_loss: float
+    value_loss: float = 0.0
     entropy: float
-    kl: float
-    clip_fraction: float
+    kl: float = 0.0
+    clip_fraction: float = 0.0
     grad_norm: float
     """Norm of the gradient before clipping."""
-    explained_variance: float
+    explained_variance: float = 0.0
     """Share of the returns' variance that the values explained before the update."""
 
 

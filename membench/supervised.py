@@ -34,12 +34,4 @@ def update(
         scalars = torch.stack([loss, entropy]).detach()
         measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     loss, entropy, grad_norm = torch.stack(measured).mean(0).tolist()
-    return UpdateStatistics(
-        policy_loss=loss,
-        value_loss=0.0,
-        entropy=entropy,
-        kl=0.0,
-        clip_fraction=0.0,
-        grad_norm=grad_norm,
-        explained_variance=0.0,
-    )
+    return UpdateStatistics(policy_loss=loss, entropy=entropy, grad_norm=grad_norm)

@@ -142,6 +142,43 @@ def care_options(command: Callable) -> Callable:
     return collect
 
 
+ENGINE_OPTIONS = (
+    click.option(
+        "--slurm",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Ask this of Slurm, by submitit's names, as in partition=gpu, time=120, gpus_per_node=1; "
+        "folder=DIR is where submitit keeps its files.",
+    ),
+    click.option(
+        "--ray-gpus",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SHARE",
+        help="Share of a GPU that a run on a CUDA device asks of Ray.  [default: 1]",
+    ),
+    click.option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="The running Ray cluster.  [default: RAY_ADDRESS, or the one that runs here]",
+    ),
+    click.option(
+        "--executor",
+        type=click.Choice(EXECUTORS),
+        default=LOCAL.executor,
+        show_default=True,
+        help="What carries the runs out.",
+    ),
+    click.option(
+        "--jobs",
+        "num_jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Runs side by side.  [default: one per core; on a cluster, as many as it has room for]",
+    ),
+)
+"""In the opposite order of that in which --help shows them."""
+
+
 def engine_options(command: Callable) -> Callable:
     """Give a command the options about what carries runs out, as one argument `engine`."""
 
@@ -173,40 +210,7 @@ def engine_options(command: Callable) -> Callable:
         )
         return command(engine=engine, **parameters)
 
-    for option in (
-        click.option(
-            "--slurm",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Ask this of Slurm, by submitit's names, as in partition=gpu, time=120, gpus_per_node=1; "
-            "folder=DIR is where submitit keeps its files.",
-        ),
-        click.option(
-            "--ray-gpus",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SHARE",
-            help="Share of a GPU that a run on a CUDA device asks of Ray.  [default: 1]",
-        ),
-        click.option(
-            "--ray-address",
-            metavar="ADDRESS",
-            help="The running Ray cluster.  [default: RAY_ADDRESS, or the one that runs here]",
-        ),
-        click.option(
-            "--executor",
-            type=click.Choice(EXECUTORS),
-            default=LOCAL.executor,
-            show_default=True,
-            help="What carries the runs out.",
-        ),
-        click.option(
-            "--jobs",
-            "num_jobs",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Runs side by side.  [default: one per core; on a cluster, as many as it has room for]",
-        ),
-    ):
+    for option in ENGINE_OPTIONS:
         collect = option(collect)
     return collect
 
