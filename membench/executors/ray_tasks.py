@@ -7,6 +7,7 @@ what befalls runs is counted in one place.
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,15 @@ from membench.executors.on_node import RunOnNode, read_ending
 Resources = dict[str, float]
 """By Ray's names: `CPU`, `GPU`."""
 
+CONNECTION_SECONDS = 10.0
+
+
+def _see_that_somebody_listens(address: str) -> None:
+    """Raise an `OSError` if nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
+
 
 class RayExecutor(Executor):
     """Tasks of a Ray cluster."""
@@ -33,8 +43,9 @@ class RayExecutor(Executor):
         self._all_needs = [dict(needs) for needs in sorted(distinct)]
         address = engine.ray_address or os.environ.get("RAY_ADDRESS") or "auto"
         try:
+            _see_that_somebody_listens(address)
             self._ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             told = one_line(str(error)).split(". ")[0]
             raise InputError(
                 f"--ray-address {address!r}: no Ray cluster to be reached there ({told})"
