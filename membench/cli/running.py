@@ -28,7 +28,7 @@ from membench.cli.options import (
     shard_option,
 )
 from membench.cli.printing import print_json, print_record, print_table, say, show_report, stderr
-from membench.engine import Engine
+from membench.engine import LOCAL, Engine
 from membench.errors import one_line
 
 if TYPE_CHECKING:
@@ -73,12 +73,15 @@ def run(
     Runs that the results folder holds already are not done again, unless they failed: the same command goes
     on where it stopped.
     """
-    from membench.execute import check_runnable
-    from membench.plan import Plan, read_plan, shard_of, write_plan
     from membench.suite import load_suite, plan_runs
 
     overrides = given.overrides()
     suite = load_suite(suite_name)
+    load_pytorch_on_the_side(engine)
+
+    from membench.execute import check_runnable
+    from membench.plan import Plan, read_plan, shard_of, write_plan
+
     configs = plan_runs(
         suite,
         profile_name,
@@ -135,6 +138,8 @@ def train(
     as_json: bool,
 ) -> None:
     """Train one agent; write record and weights."""
+    load_pytorch_on_the_side(LOCAL)
+
     from membench.config import merge, nest
     from membench.execute import check_runnable
     from membench.records import read_record, record_path
@@ -198,6 +203,7 @@ def tune(
     from membench.tuning import outcome_of, tuning_configs, write_outcome
 
     check_architecture_name(architecture)
+    load_pytorch_on_the_side(engine)
     configs = [config for trial in tuning_configs(architecture) for config in trial]
     results = out or Path("results") / f"tune-{architecture.replace(':', '.')}"
     open_results_folder(results)
@@ -228,6 +234,14 @@ def tune(
             for trial in outcome.trials
         ],
     )
+
+
+def load_pytorch_on_the_side(engine: Engine) -> None:
+    """Have the server of processes that are to do runs here load PyTorch while this process does."""
+    from membench.executors.processes import process_context
+
+    if engine.executor == LOCAL.executor:
+        process_context()
 
 
 def command_for_all() -> str:
