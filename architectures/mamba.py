@@ -205,5 +205,43 @@ def import_kernel() -> Callable[..., Any]:
 def scan_by_kernel(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
     """Return what `selective_scan` does from the zero state, by mamba-ssm's kernel, which has time last."""
     u, delta, B, C = (x.mT.contiguous() for x in (u, delta.to(u.dtype), B.to(u.dtype), C.to(u.dtype)))
-    y, ssm = import_kernel()(u, delta, A.float(), B, C, return_last_state=True)
-    return y.mT, ssm
+    A = A.float()  # the only precision of it that the kernel takes
+    y, ssm = import_kernel()(u, delta, A, B, C, return_last_state=True)
+    return y.mT, LastState.apply(ssm.detach(), u, delta, A, B)
+
+
+class LastState(torch.autograd.Function):
+    """The state after a kernel's last step, differentiable: mamba-ssm's has no gradient, and says nothing.
+
+    Without it, what a later segment needs of an earlier one would not be learned. The gradient is that of
+    `last_state`, taken only if it is asked for.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ssm: Tensor, *inputs: Tensor) -> Tensor:
+        """Return `ssm`, which the kernel made of `inputs`, the arguments of `last_state`."""
+        ctx.save_for_backward(*inputs)
+        return ssm
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of `inputs`."""
+        (gradient,) = gradients
+        inputs = [x.detach().requires_grad_() for x in ctx.saved_tensors]
+        with torch.enable_grad():
+            ssm = last_state(*inputs)
+        return None, *torch.autograd.grad(ssm, inputs, gradient)
+
+
+def last_state(u: Tensor, delta: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    """Return the sum over s of exp(A sum_{r>s} delta_r) delta_s B_s u_s [b channel N], from the zero state.
+
+    Args:
+        u, delta: [b channel t].
+        A: [channel N].
+        B: [b N t].
+    """
+    u, delta, B = u.to(A.dtype), delta.to(A.dtype), B.to(A.dtype)
+    steps_after = delta.flip(-1).cumsum(-1).flip(-1) - delta
+    kept = torch.exp(A.unsqueeze(-1) * steps_after.unsqueeze(-2))
+    return torch.einsum("bcnt,bct,bnt->bcn", kept, delta * u, B)

@@ -112,13 +112,12 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
     """Time whole iterations of `config` in this process, after one that is not counted."""
     import torch
 
-    from membench.allocator import keep_freed_memory
     from membench.describe import count_parameters, flops_per_step, seconds_per_acting_step
+    from membench.devices import prepare_process
     from membench.training import Training
     from membench.usage import peak_memory_bytes
 
-    torch.set_num_threads(config.num_threads)
-    keep_freed_memory()
+    prepare_process(config)
     smallest = bench_config(msgspec.structs.replace(config, task=TaskConfig()), 1, 1)
     Training(smallest, time.time()).iterate()  # loads what PyTorch loads on first use
     if config.device != "cpu":

@@ -13,6 +13,7 @@ from membench.agent import build_agent
 from membench.care import DEFAULT_CARE, Care
 from membench.checkpoints import checkpoint_path
 from membench.config import RunConfig
+from membench.devices import check_device
 from membench.engine import LOCAL, Engine
 from membench.envs import make_task
 from membench.errors import InputError
@@ -62,8 +63,8 @@ def check_runnable(configs: list[RunConfig], engine: Engine = LOCAL) -> None:
         for horizon in [stage.horizon for stage in config.curriculum] + config.evaluation.horizons:
             make_task(msgspec.structs.replace(config.task, horizon=horizon))
     for device in {config.device for config in configs} - {"cpu"}:
-        if engine.executor == "local" and not torch.cuda.is_available():
-            raise InputError(f"--device {device!r}: no CUDA device here (legal: cpu)")
+        if engine.executor == "local":
+            check_device(device)
 
 
 @dataclass

@@ -14,10 +14,10 @@ import torch
 
 from membench import describe, records
 from membench.agent import Agent, build_agent
-from membench.allocator import keep_freed_memory
 from membench.checkpoints import Checkpoint
 from membench.compiler import leave_compiler_out
 from membench.config import RunConfig
+from membench.devices import prepare_process
 from membench.envs import Task, make_task
 from membench.errors import InputError
 from membench.ladder import LadderTraining
@@ -53,10 +53,7 @@ def train(
         Interrupted: if the checkpoint was asked to end the run.
     """
     started = time.time() if started is None else started
-    if config.device != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"device {config.device!r}: no CUDA device here (legal: cpu)")
-    torch.set_num_threads(config.num_threads)
-    keep_freed_memory()
+    prepare_process(config)
     leave_compiler_out()
     begin = partial(_kind_of_training(config), config, started)
     training = begin() if checkpoint is None else checkpoint.resume(begin)

@@ -14,7 +14,10 @@ INPUTS, HIDDEN, CHANNELS, STATES = 4, 16, 32, 3
 
 def documented_kernel(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False,
                       return_last_state=False):  # fmt: skip
-    """As mamba-ssm documents: u, delta [b d t], A [d n], B, C [b n t] -> y [b d t], the last h [b d n]."""
+    """As mamba-ssm documents: u, delta [b d t], A [d n], B, C [b n t] -> y [b d t], the last h [b d n].
+
+    "Note that the gradient of the last state is not considered in the backward pass."
+    """
     assert (D, z, delta_bias, delta_softplus) == (None, None, None, False)
     assert u.shape == delta.shape == (len(u), CHANNELS, u.shape[2]) and A.shape == (CHANNELS, STATES)
     assert B.shape == C.shape == (len(u), STATES, u.shape[2])
@@ -22,7 +25,7 @@ def documented_kernel(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_
     assert all(x.is_contiguous() for x in (u, delta, B, C))
     start = torch.zeros(len(u), CHANNELS, STATES)
     y, last = selective_scan_reference(u.mT, delta.mT, A, B.mT, C.mT, start)
-    return (y.mT, last) if return_last_state else y.mT
+    return (y.mT, last.detach()) if return_last_state else y.mT
 
 
 @pytest.fixture
@@ -57,6 +60,22 @@ def test_sequences_from_the_zero_state_go_to_the_kernel_and_nothing_else_does(me
     torch.testing.assert_close(y, expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(state["ssm"], after["ssm"], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(further, memory(x, after)[0], atol=1e-6, rtol=1e-5)
+
+
+def gradients_over_two_segments(memory, x, cut):
+    """Of what comes after `cut`, with respect to all that is learned."""
+    memory.zero_grad()
+    _, state = memory(x[:, :cut], memory.initial_state(len(x)))
+    memory(x[:, cut:], state)[0].sum().backward()
+    return [parameter.grad.clone() for parameter in memory.parameters()]
+
+
+def test_a_state_of_the_kernel_s_passes_gradients_on(memory, calls, monkeypatch):
+    x = torch.randn(2, 9, INPUTS)
+    found = gradients_over_two_segments(memory, x, 5)
+    assert calls == [5, 5]
+    monkeypatch.setattr(mamba, "has_kernel", lambda device: False)
+    torch.testing.assert_close(found, gradients_over_two_segments(memory, x, 5), atol=1e-5, rtol=1e-4)
 
 
 def test_one_row_that_has_begun_keeps_all_from_the_kernel(memory, calls):
@@ -112,7 +131,11 @@ def test_the_kernel_takes_what_we_give_it(mamba_ssm):
 def test_the_kernel_computes_what_our_scan_does(memory, mamba_ssm):
     x = torch.randn(2, 40, INPUTS)
     expected, _ = memory(x, memory.initial_state(2))
+    gradients = gradients_over_two_segments(memory, x, 24)
     memory.to("cuda")
     y, _ = memory(x.to("cuda"), memory.initial_state(2))
     assert "mamba_ssm" in memory.kernels
     torch.testing.assert_close(y.cpu(), expected, atol=1e-4, rtol=1e-4)
+    on_cuda = gradients_over_two_segments(memory, x.to("cuda"), 24)
+    for found, gradient in zip(on_cuda, gradients, strict=True):
+        torch.testing.assert_close(found.cpu(), gradient, atol=1e-4 * gradient.abs().max().item(), rtol=1e-3)
