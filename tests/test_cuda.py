@@ -39,7 +39,7 @@ def computed(memory, x):
     outputs = torch.cat(outputs, dim=1)
     weights = torch.linspace(-1, 1, outputs[0].numel()).view(outputs[0].shape)
     (outputs * weights.to(x.device)).sum().backward()
-    gradients = {name: parameter.grad.cpu() for name, parameter in memory.named_parameters()}
+    gradients = {name: parameter.grad.to("cpu", copy=True) for name, parameter in memory.named_parameters()}
     return outputs.detach().cpu(), gradients
 
 
