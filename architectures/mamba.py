@@ -40,6 +40,9 @@ from architectures.selective_scan import selective_scan, selective_scan_referenc
 from architectures.timescales import STEP_SIZES, step_size_bias
 from membench.memory import Memory, State, Trace
 
+KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""What mamba-ssm's kernel computes in."""
+
 
 class Mamba(Memory):
     """A stack of selective state-space layers.
@@ -178,7 +181,7 @@ class Mixer(nn.Module):
         self, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, ssm: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Run the recurrence by whichever implementation fits; see `selective_scan`."""
-        if x.shape[1] > 1 and has_kernel(x.device) and not ssm.any():
+        if x.shape[1] > 1 and x.dtype in KERNEL_DTYPES and has_kernel(x.device) and not ssm.any():
             self.kernels.add("mamba_ssm")
             return scan_by_kernel(x, delta, A, B, C)
         self.kernels.add("pytorch")

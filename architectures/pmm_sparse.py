@@ -30,6 +30,10 @@ from architectures.timescales import Timescales
 
 STEPS_PER_CHUNK = 16
 
+TIE_BREAK = 1e-30
+"""By how much a slot's score of zero is below that of the slot before it: which of equal ones `topk` takes
+depends on the device. Any other score is too large to be changed by it."""
+
 
 class SparsePMM(AddressedPMM):
     """An `AddressedPMM` that writes to and reads from few of many slots.
@@ -102,10 +106,13 @@ class SparsePMM(AddressedPMM):
 
     def _best(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the k best scores [b t k] and the numbers of the two half addresses that they come from."""
-        k = self.num_active_slots
+        k, side = self.num_active_slots, self.addresses.shape[1]
+        order = TIE_BREAK * torch.arange(side, dtype=queries.dtype, device=queries.device)
         halves = [
-            (query @ addresses.T).topk(k, dim=-1)
-            for query, addresses in zip(queries.chunk(2, dim=-1), self.addresses, strict=True)
+            (query @ addresses.T - behind).topk(k, dim=-1)
+            for query, addresses, behind in zip(
+                queries.chunk(2, dim=-1), self.addresses, (side * order, order), strict=True
+            )
         ]
         (s_1, i_1), (s_2, i_2) = halves
         sums = (s_1.unsqueeze(-1) + s_2.unsqueeze(-2)).flatten(-2)

@@ -124,7 +124,7 @@ def origin(config: RunConfig) -> dict[str, str]:
     versions.pop("commit", None)  # one that leaves `code` as it is changes no result
     return {
         "configuration": msgspec.json.encode(config, order="sorted").decode(),
-        "processor": f"{describe.machine()['processor']} {torch.backends.cpu.get_cpu_capability()}",
+        "processor": f"{describe.processor_name()} {torch.backends.cpu.get_cpu_capability()}",
         "device": "cpu" if config.device == "cpu" else torch.cuda.get_device_name(config.device),
         **versions,
     }

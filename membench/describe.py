@@ -143,17 +143,20 @@ def _memory_digest(architecture: str | None) -> str | None:
     return _digest([Path(file)]) if file else None
 
 
-def machine() -> dict[str, str | int]:
-    """Return what a result's timings depend on."""
+def machine(device: str) -> dict[str, str | int]:
+    """Return what the timings of a result that was computed on `device` of this machine depend on."""
+    has_gpu = device != "cpu" and torch.cuda.is_available()  # not where a run elsewhere is noted as failed
     return {
         "system": platform.platform(terse=True),
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": psutil.cpu_count(logical=True) or 1,
         "memory_bytes": psutil.virtual_memory().total,
+        **({"gpu": torch.cuda.get_device_name(device)} if has_gpu else {}),
     }
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """Return the name of the processor's model, as far as the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -64,7 +64,7 @@ def diagnose_agent(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> Diagn
         latents, _ = agent.memory(observations * agent.observation_scale, agent.initial_state(NUM_EPISODES))
     last_question = asked.shape[1] - 1 - asked.flip(1).long().argmax(1)
     at_last_question = latents[torch.arange(NUM_EPISODES), last_question]
-    norms = _gradient_norms(agent, episodes)
+    norms = _gradient_norms(agent, episodes, config)
     feature_norm = at_last_question.norm(dim=1).mean()
     last_answers = torch.from_numpy(episodes.targets)[torch.arange(NUM_EPISODES), last_question]
     distance = _distance_between(at_last_question, last_answers)
@@ -79,7 +79,7 @@ def diagnose_agent(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> Diagn
 def cue_gradient(agent: Agent, task: Task, config: PPOConfig) -> CueGradient | None:
     """Return how much gradient reaches the cue, at any time of training; the agent stays as it is.
 
-    Of long episodes fewer are drawn, so that no more steps are held at once than training holds.
+    Of very long episodes fewer are drawn.
 
     Returns:
         None for a task that shows the cue at no fixed step, and for a gradient that is not finite.
@@ -87,26 +87,31 @@ def cue_gradient(agent: Agent, task: Task, config: PPOConfig) -> CueGradient | N
     if task.cue_step is None or not isinstance(task, OpenLoopTask):
         return None
     num_episodes = min(NUM_EPISODES, max(1, config.steps_per_backward // task.max_episode_steps))
-    norms = _gradient_norms(agent, task.draw(np.random.default_rng(0), num_episodes))
+    norms = _gradient_norms(agent, task.draw(np.random.default_rng(0), num_episodes), config)
     norm, whole = norms[task.cue_step], norms.norm()
     if not whole.isfinite():
         return None
     return CueGradient(norm=float(norm), share=min(1.0, float(norm / whole)) if whole else 0.0)
 
 
-def _gradient_norms(agent: Agent, episodes: Episodes) -> Tensor:
+def _gradient_norms(agent: Agent, episodes: Episodes, config: PPOConfig) -> Tensor:
     """Return the norm [t] of the answers' cross-entropy's gradient with respect to each step's observation.
 
-    It is the root mean square over episodes; 0 where what is observed makes no difference.
+    It is the root mean square over episodes; 0 where what is observed makes no difference. No more episodes
+    are held at once than training holds, for this must not be what a run needs most memory for.
     """
     device = agent.value_head.weight.device
-    observations = torch.from_numpy(episodes.observations).to(device).requires_grad_()
-    asked = torch.from_numpy(episodes.is_question)
-    answers = torch.from_numpy(episodes.targets)[asked].to(device)
-    outputs, _ = agent.evaluate(observations)
-    loss = F.cross_entropy(outputs[asked.to(device)], answers)
-    (gradient,) = torch.autograd.grad(loss, observations, allow_unused=True, materialize_grads=True)
-    return gradient.square().sum(-1).mean(0).sqrt()
+    observations = torch.from_numpy(episodes.observations).to(device)
+    targets, asked = (torch.from_numpy(x).to(device) for x in (episodes.targets, episodes.is_question))
+    num_rows = max(1, config.num_envs // config.num_minibatches)
+    gradients = []
+    for x, answers, at in zip(
+        *(part.split(num_rows) for part in (observations, targets, asked)), strict=True
+    ):
+        x.requires_grad_()
+        loss = F.cross_entropy(agent.evaluate(x)[0][at], answers[at], reduction="sum") / asked.sum()
+        gradients += torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
+    return torch.cat(gradients).square().sum(-1).mean(0).sqrt()
 
 
 def _distance_between(latents: Tensor, answers: Tensor) -> Tensor:

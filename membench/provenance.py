@@ -12,7 +12,7 @@ CODE = ("membench", "python", "torch", "numpy", "code")
 """What results depend on, as `membench.describe.versions` names it, beside `memory` of one's own memory. A
 `commit` says where to look a version up, and alone no more than `code` does."""
 
-MACHINE = ("processor", "cores", "system")
+MACHINE = ("processor", "cores", "gpu", "system")
 """What timings depend on, as `membench.describe.machine` names it."""
 
 

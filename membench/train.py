@@ -155,6 +155,6 @@ def _identity(config: RunConfig, task: Task) -> dict[str, Any]:
         "chance": task.chance,
         "config": config,
         "versions": describe.versions(config.architecture),
-        "machine": describe.machine(),
+        "machine": describe.machine(config.device),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

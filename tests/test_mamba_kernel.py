@@ -85,6 +85,12 @@ def test_one_row_that_has_begun_keeps_all_from_the_kernel(memory, calls):
     assert calls == []
 
 
+def test_the_kernel_is_not_asked_for_more_bits_than_it_has(memory, calls):
+    memory.double()
+    memory(torch.randn(2, 9, INPUTS).double(), memory.initial_state(2))
+    assert calls == []
+
+
 def test_on_a_cpu_the_scan_is_ours(memory):
     memory(torch.randn(2, 9, INPUTS), memory.initial_state(2))
     assert memory.kernels == {"pytorch"}

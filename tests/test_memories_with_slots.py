@@ -125,6 +125,14 @@ def dense_weights(memory, x):
     return trace["attention.read"][0].squeeze(2)
 
 
+def test_among_equal_scores_the_first_slots_are_taken():
+    memory = SparsePMM(INPUTS, hidden_size=6, num_slots=1024, slot_size=8, num_active_slots=4)
+    trace = Trace()
+    memory(torch.zeros(ROWS, STEPS, INPUTS), memory.initial_state(ROWS), trace=trace)
+    (weights,) = trace["attention.read"]
+    assert (weights[..., :4] == 0.25).all() and (weights[..., 4:] == 0).all()
+
+
 def test_a_step_touches_few_slots():
     memory = SparsePMM(INPUTS, hidden_size=6, num_slots=1024, slot_size=8, num_active_slots=4)
     _, after = memory(inputs().float()[:, :1], memory.initial_state(ROWS))

@@ -10,7 +10,7 @@ from test_report import make_record, read_table, write
 
 from membench import describe
 from membench.plan import Plan, write_plan
-from membench.provenance import code_origins, differences, mixtures, numbered
+from membench.provenance import code_origins, differences, machine_origins, mixtures, numbered
 from membench.records import make_results_folder, write_record
 
 OTHER_MACHINE = {"system": "Linux", "processor": "another processor", "cores": 64}
@@ -113,5 +113,15 @@ def test_versions_tell_the_source_of_one_s_own_memory(tmp_path):
 def test_records_hold_where_they_come_from():
     versions = describe.versions()
     assert {"membench", "python", "torch", "numpy", "gymnasium", "code"} <= versions.keys()
-    assert {"system", "processor", "cores"} <= describe.machine().keys()
+    assert {"system", "processor", "cores"} <= describe.machine("cpu").keys()
     assert msgspec.json.decode(msgspec.json.encode(versions), type=dict[str, str]) == versions
+
+
+def test_what_a_gpu_timed_is_told_from_what_another_did(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    records = [made("gru", 0, 1, machine=describe.machine("cpu"))]
+    for name in ("one GPU", "another GPU"):
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda device, name=name: name)
+        records.append(made("gru", len(records), 1, machine=describe.machine("cuda")))
+    origins = machine_origins(records)
+    assert len(set(origins)) == 3 and "gpu another GPU" in origins[2] and "gpu" not in origins[0]

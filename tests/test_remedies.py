@@ -110,6 +110,19 @@ def test_the_gradient_at_the_cue_is_that_of_finite_differences():
     assert found.share == pytest.approx(by_step[0] / np.linalg.norm(by_step), rel=1e-4)
 
 
+def test_the_gradient_at_the_cue_takes_no_more_episodes_at_once_than_training_does(monkeypatch):
+    config = brief(ppo={"num_minibatches": 1})
+    agent, task = build_agent(config, make_task(config.task)), make_task(config.task)
+    together = cue_gradient(agent, task, config.ppo)
+    held, evaluate = [], agent.evaluate
+    monkeypatch.setattr(agent, "evaluate", lambda x: held.append(len(x)) or evaluate(x))
+    apart = cue_gradient(agent, task, brief(ppo={"num_envs": 20, "num_minibatches": 4}).ppo)
+    assert max(held) == 5 and sum(held) == 32
+    assert together is not None and apart is not None
+    assert apart.norm == pytest.approx(together.norm, rel=1e-4)
+    assert apart.share == pytest.approx(together.share, rel=1e-4)
+
+
 @pytest.mark.parametrize("task", ["AssociativeRecall-v0", "Overwrite-v0", "ActiveTMaze-v0"])
 def test_a_task_without_a_fixed_cue_has_no_gradient_there(task):
     record = train(brief(task={"name": task, "horizon": 3}))

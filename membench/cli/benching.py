@@ -102,7 +102,7 @@ def bench(
             f"{str(results)!r}: holds measurements already; --refresh measures again, --out goes elsewhere"
         )
     make_writable_folder(results)
-    measurements = Measurements(costs=[], machine=machine(), versions=versions())
+    measurements = Measurements(costs=[], machine=machine(configs[0].device), versions=versions())
     for cost in measure_all(configs, num_rounds=num_rounds):
         measurements.costs.append(cost)
         report.write_measurements(results, measurements)
