@@ -131,6 +131,7 @@ def run_all(
         KeyboardInterrupt: after a second one; what was under way has the checkpoint that it had.
     """
     make_results_folder(results)
+    logs.check_locks(results)
     executor = make_executor(engine, configs, results)
     standing = Standing(results.resolve(), configs, engine.num_jobs or executor.num_slots)
     queue = _Queue(standing, care, executor)

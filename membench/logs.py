@@ -6,11 +6,14 @@ ends. So two processes on one results folder never do the same run at the same t
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
+
+from membench.errors import InputError
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -18,6 +21,22 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 def log_path(results: Path, run_id: str) -> Path:
     """Return where the log of `run_id` lies."""
     return results / "logs" / f"{run_id}.log"
+
+
+def check_locks(results: Path) -> None:
+    """See that files of a results folder can be locked.
+
+    Raises:
+        InputError: if its file system has no locks, for then two programs could do the same run.
+    """
+    with tempfile.TemporaryFile(dir=results) as file:
+        try:
+            _lock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise InputError(
+                f"--out {str(results)!r}: its file system cannot lock files ({error.strerror}); "
+                "choose a folder on another"
+            ) from error
 
 
 @contextmanager

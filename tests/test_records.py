@@ -1,5 +1,6 @@
 """Records on disk: one per run, read whole or named, and set aside without a loss."""
 
+import errno
 import json
 import os
 import resource
@@ -277,6 +278,15 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(command, membench, suite
     }[command]
     code, out, err = membench(command, *arguments, "--out", tmp_path / "in-the-way")
     assert (code, out, err.count("\n")) == (2, "", 1) and "cannot write there" in err
+
+
+def test_a_file_system_without_locks_is_one_line(membench, suite, tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    code, out, err = membench("run", "--suite", suite, "--out", tmp_path)
+    assert (code, out, err.count("\n")) == (2, "", 1) and "cannot lock files (No locks available)" in err
 
 
 def test_a_read_only_folder_is_one_line_for_who_writes_and_none_for_who_reads(
