@@ -109,6 +109,13 @@ def test_the_oracle_does_not_compete():
     assert table.on_front_of_state_bytes.to_dict() == {"gru": True, "oracle": False}
 
 
+def test_the_legend_says_which_memory_has_no_point():
+    records = [make_record("gru", horizon=20), make_record("lstm", horizon=5), make_record("gru", horizon=5)]
+    figure = figures_for(tidy(to_frame(records)))["pareto"](tidy(to_frame(records)))
+    entries = [entry.get_text() for entry in figure.legends[0].get_texts()]
+    assert {"GRU", "LSTM: no price in the last cell"} <= set(entries)
+
+
 def test_a_price_that_was_not_measured_is_no_point():
     records = [make_record("gru"), make_record("lstm", status="failed", error="its process ended")]
     frame = tidy(to_frame(records))

@@ -101,8 +101,17 @@ def pareto_figure(frame: pd.DataFrame) -> Figure:
     panels[0].set(ylim=(-0.03, 1.05), ylabel="success, interquartile mean")
     notes = [note("best at its price", linestyle="-", linewidth=1, color=FRONT), chance_note()]
     notes += [note("one run, of few seeds", marker="_", markersize=7)] * any(points.values())
-    legend(figure, [look._replace(line="none") for look in found.values()], notes)
+    priced = set(values.architecture[values[list(PRICES)].notna().any(axis=1)])
+    entries = [
+        look._replace(line="none") if name in priced else _without_point(look) for name, look in found.items()
+    ]
+    legend(figure, entries, notes)
     return figure
+
+
+def _without_point(look: Look) -> Look:
+    """Return how the legend shows a memory of which nothing was measured in the last cell, where prices are taken."""
+    return look._replace(name=f"{look.name}: no price in the last cell", marker="", line="none")
 
 
 def _point(axes: Axes, price: float, row: dict, look: Look, runs: list[float]) -> None:
