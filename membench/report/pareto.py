@@ -110,7 +110,7 @@ def pareto_figure(frame: pd.DataFrame) -> Figure:
 
 
 def _without_point(look: Look) -> Look:
-    """Return how the legend shows a memory of which nothing was measured in the last cell, where prices are taken."""
+    """Return how the legend shows a memory without runs in the last cell, where prices are taken."""
     return look._replace(name=f"{look.name}: no price in the last cell", marker="", line="none")
 
 
