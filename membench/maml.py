@@ -77,17 +77,19 @@ class EpisodeOutputs(nn.Module):
         return self.agent.evaluate(observations)[0]
 
 
-def draw_meta_task(task: OpenLoopTask, config: MAMLConfig, random: np.random.Generator) -> MetaTask:
-    """Draw a mapping of answers to names, and episodes under it."""
+def draw_meta_task(
+    task: OpenLoopTask, config: MAMLConfig, random: np.random.Generator, device: torch.device
+) -> MetaTask:
+    """Draw a mapping of answers to names, and episodes under it, for weights on `device`."""
     names = random.permutation(task.num_actions)
 
     def draw(num_episodes: int) -> Lesson:
         episodes = task.draw(random, num_episodes)
         answers = names[episodes.targets[episodes.is_question]]
         return Lesson(
-            torch.from_numpy(episodes.observations),
-            torch.from_numpy(episodes.is_question),
-            torch.from_numpy(answers),
+            torch.from_numpy(episodes.observations).to(device),
+            torch.from_numpy(episodes.is_question).to(device),
+            torch.from_numpy(answers).to(device),
             int(episodes.lengths.sum()),
         )
 
@@ -123,14 +125,17 @@ def check_twice_differentiable(agent: Agent, task: OpenLoopTask) -> None:
         InputError: if they do not.
     """
     smallest = MAMLConfig(num_support_episodes=1, num_query_episodes=1, num_inner_steps=1)
-    drawn, network = draw_meta_task(task, smallest, np.random.default_rng(0)), EpisodeOutputs(agent)
+    drawn = draw_meta_task(task, smallest, np.random.default_rng(0), agent.value_head.weight.device)
+    network = EpisodeOutputs(agent)
     try:
         with sdpa_kernel(TWICE_DIFFERENTIABLE):
             lesson_loss(adapt(network, drawn.support, smallest), network, drawn.query).backward()
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise InputError(
-            f"objective 'maml': {type(agent.memory).__name__} cannot be differentiated twice as it is; "
-            "set memory.fused=false if it has that option"
+            f"objective 'maml': {type(agent.memory).__name__} cannot be differentiated twice as it is "
+            f"({str(error).splitlines()[0]}); set memory.fused=false if it has that option"
         ) from error
     agent.zero_grad(set_to_none=True)
 
@@ -141,16 +146,16 @@ class MetaTraining(Training):
     def __init__(self, config: RunConfig, started: float):
         super().__init__(config, started)
         self.open_loop_task = as_open_loop(self.task, "objective 'maml'")
-        self.network = EpisodeOutputs(self.agent)
+        self.network, self.device = EpisodeOutputs(self.agent), self.agent.value_head.weight.device
         check_twice_differentiable(self.agent, self.open_loop_task)
 
     def _practise(self, progress: float) -> UpdateStatistics:
         """Adapt to some mappings and improve the weights that adapting begins with."""
         config, random = self.config.maml, np.random.default_rng(next(self.random.rollouts))
-        measured = torch.zeros(2)
+        measured = torch.zeros(2, device=self.device)
         self.optimizer.zero_grad(set_to_none=True)
         for _ in range(config.num_tasks):
-            support, query = draw_meta_task(self.open_loop_task, config, random)
+            support, query = draw_meta_task(self.open_loop_task, config, random, self.device)
             with sdpa_kernel(TWICE_DIFFERENTIABLE):
                 outputs = asked_outputs(adapt(self.network, support, config), self.network, query)
                 loss = F.cross_entropy(outputs, query.answers)
@@ -172,7 +177,7 @@ class MetaTraining(Training):
         config, random = self.config.maml, np.random.default_rng(next(seeds))
         correct = asked = 0
         for _ in range(math.ceil(num_episodes / config.num_query_episodes)):
-            support, query = draw_meta_task(self.open_loop_task, config, random)
+            support, query = draw_meta_task(self.open_loop_task, config, random, self.device)
             with torch.no_grad(), sdpa_kernel(TWICE_DIFFERENTIABLE):
                 outputs = asked_outputs(adapt(self.network, support, config), self.network, query)
             correct += int(self._is_right(outputs, query, generator).sum())
@@ -184,7 +189,7 @@ class MetaTraining(Training):
         """Return [b t] where actions sampled from outputs [question a], or greedy ones, are right."""
         head, shape = self.agent.head, tuple(outputs.shape)
         noise = torch.zeros(shape) if generator is None else head.draw_noise(shape, generator)
-        actions = head.sample(outputs, noise)
+        actions = head.sample(outputs, noise.to(outputs.device))
         right = lesson.asked.clone()
         right[lesson.asked] = (actions if head.discrete else actions.argmax(-1)) == lesson.answers
         return right

@@ -6,12 +6,14 @@ same folder out of its tables.
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from membench.config import RunConfig, Settings
+from membench.config import RunConfig, Settings, flatten
 from membench.errors import InputError
 from membench.records import RunRecord, atomic_writer, read_records
 from membench.untrusted import decode, new_place, read_file
@@ -42,10 +44,21 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def departs_from_its_suite(self) -> bool:
         """Whether --set or --match-parameters changed what its suite, or the preset, says.
 
-        Under a preset the budget may be another: then sizes are what the runs are about.
+        Where runs compute is no departure. Under a preset the budget may be another: then sizes are what the
+        runs are about.
         """
-        changed = self.overrides.keys() - ({"total_timesteps", "evaluation"} if self.preset else set())
-        return bool(changed) or self.num_parameters is not None
+        free = {"device", "num_threads"} | ({"total_timesteps", "evaluation"} if self.preset else set())
+        return bool(self.overrides.keys() - free) or self.num_parameters is not None
+
+    def command_for(self, architectures: list[str], results: Path) -> str:
+        """Return the command that adds the runs of more memories to the plan's folder `results`."""
+        words = ["membench", "run", "--suite", self.suite, "--profile", self.profile]
+        words += ["--preset", self.preset] if self.preset else []
+        words += ["--match-parameters", str(self.num_parameters)] if self.num_parameters else []
+        for field, value in flatten(self.overrides).items():
+            shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            words += ["--set", f"{field}={shown}"]
+        return shlex.join([*words, "--architectures", ",".join(architectures), "--out", str(results)])
 
     def _settings(self) -> tuple:
         return self.suite, self.profile, self.preset, self.overrides, self.num_parameters
@@ -62,6 +75,14 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Return the records of planned runs."""
         wanted = {config.run_id for config in self.configs}
         return [record for record in records if record.config.run_id in wanted]
+
+
+class PlannedRuns(NamedTuple):
+    """A results folder, what it is meant to hold, and what it holds of that."""
+
+    results: Path
+    plan: Plan
+    records: list[RunRecord]
 
 
 def shard_of(configs: list[RunConfig], number: int, num_shards: int) -> list[RunConfig]:
@@ -116,33 +137,33 @@ def set_aside_plan(results: Path) -> list[str]:
     return [f"set aside: {complaints[0]}; it lies in {place} now"]
 
 
-def records_by_suite(folder: Path) -> tuple[dict[str, list[RunRecord]], list[str]]:
-    """Return what `planned_records` does, of which there must be some.
+def runs_by_suite(folder: Path) -> tuple[dict[str, PlannedRuns], list[str]]:
+    """Return what `planned_runs` does, of which there must be some.
 
     Raises:
         InputError: if there are none, or two folders hold the same suite.
     """
-    found, left_out = planned_records(folder)
+    found, left_out = planned_runs(folder)
     if not found:
         raise InputError(f"{folder}: no results folder of a suite is in there")
     return found, left_out
 
 
-def planned_records(source: Path) -> tuple[dict[str, list[RunRecord]], list[str]]:
-    """Return the planned records of every results folder in `source`, or of that one if it is one.
+def planned_runs(source: Path) -> tuple[dict[str, PlannedRuns], list[str]]:
+    """Return the planned runs of every results folder in `source`, or of that one if it is one.
 
     Args:
         source: the folder, or a file of records, whose plan lies beside it.
 
     Returns:
-        Suite -> records, with a preset's name behind it as in `horizons --preset doc`; and a sentence about
+        Suite -> its runs, with a preset's name behind it as in `horizons --preset doc`; and a sentence about
         everything that was left out: damaged files, missing runs, and folders whose runs are not those of a
         suite as it stands.
 
     Raises:
         InputError: if two folders hold the same suite.
     """
-    found: dict[str, list[RunRecord]] = {}
+    found: dict[str, PlannedRuns] = {}
     left_out: list[str] = []
     is_folder = source.is_dir()
     for results in (source, *sorted(path for path in source.glob("*") if path.is_dir())):
@@ -158,7 +179,7 @@ def planned_records(source: Path) -> tuple[dict[str, list[RunRecord]], list[str]
         name = f"{plan.suite} --preset {plan.preset}" if plan.preset else plan.suite
         if name in found:
             raise InputError(f"{source}: two results folders hold runs of {name!r}; one is {results}")
-        found[name] = plan.planned(records)
+        found[name] = PlannedRuns(results if is_folder else results.parent, plan, plan.planned(records))
         if missing := plan.missing(records):
             left_out.append(f"{results}: {len(missing)} of {len(plan.configs)} planned runs are missing")
     return found, left_out

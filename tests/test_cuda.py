@@ -76,6 +76,7 @@ def test_an_agent_learns_there_and_acts_anywhere(architecture, tmp_path):
         {"compute": {"steps_per_checkpoint": 2}},
         {"objective": "supervised"},
         {"ladder": True},
+        {"objective": "maml", "memory": {"fused": False}},
         {"task": {"name": "ActiveTMaze-v0"}},
         {"agent": {"head": "gaussian"}, "ppo": {"num_minibatches": 4}},
     ],

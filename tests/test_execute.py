@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from click.exceptions import Exit
 from test_chaos import members
 from test_checkpoints import plain
 from test_train import small_config
@@ -19,6 +20,7 @@ from torch import nn
 from membench import logs
 from membench.care import Care
 from membench.checkpoints import checkpoint_path
+from membench.cli.running import keeping_what_is_done
 from membench.engine import Engine
 from membench.errors import InputError
 from membench.execute import run_all
@@ -199,6 +201,28 @@ def test_the_kernel_frees_the_lock_of_a_process_that_was_killed(tmp_path):
     holder.kill()
     holder.communicate()
     assert not logs.is_claimed(tmp_path, "run")
+
+
+def test_reports_of_one_folder_are_written_one_after_another(tmp_path):
+    entered = threading.Event()
+
+    def write():
+        with logs.taking_turns(tmp_path):
+            entered.set()
+
+    with logs.taking_turns(tmp_path):
+        other = threading.Thread(target=write)
+        other.start()
+        assert not entered.wait(timeout=0.5)
+    other.join(timeout=20)
+    assert entered.is_set()
+
+
+@pytest.mark.parametrize(("refresh", "told"), [(False, "this goes on"), (True, "this begins anew")])
+def test_an_interrupted_command_says_what_it_does_when_said_again(refresh, told, tmp_path, capsys):
+    with pytest.raises(Exit) as ended, keeping_what_is_done(tmp_path, refresh=refresh):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 130 and told in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):

@@ -13,6 +13,7 @@ from membench.errors import InputError
 from membench.maml import EpisodeOutputs, adapt, draw_meta_task, lesson_loss
 from membench.train import train
 
+CPU = torch.device("cpu")
 SMALL = {"hidden_size": 8, "num_layers": 1, "fused": False}
 
 
@@ -51,7 +52,7 @@ def test_a_mapping_is_a_permutation_that_support_and_query_share():
     config, random = MAMLConfig(num_support_episodes=40, num_query_episodes=40), np.random.default_rng(0)
     mappings = set()
     for _ in range(200):
-        drawn = draw_meta_task(cue_task(), config, random)
+        drawn = draw_meta_task(cue_task(), config, random, CPU)
         names = [
             dict(zip(lesson.observations[:, 0].argmax(-1).tolist(), lesson.answers.tolist(), strict=True))
             for lesson in drawn
@@ -65,7 +66,7 @@ def test_a_mapping_is_a_permutation_that_support_and_query_share():
 def test_inner_steps_are_plain_gradient_descent():
     task = cue_task()
     config = MAMLConfig(num_inner_steps=3, inner_learning_rate=0.2)
-    support = in_double(draw_meta_task(task, config, np.random.default_rng(1)).support)
+    support = in_double(draw_meta_task(task, config, np.random.default_rng(1), CPU).support)
     network, by_hand = make_network(task), make_network(task)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     adapted = adapt(network, support, config)
@@ -83,7 +84,7 @@ def test_inner_steps_are_plain_gradient_descent():
 def test_the_outer_gradient_runs_through_the_inner_steps():
     """Finite differences see the whole; a first-order gradient misses what this one has."""
     task, config = cue_task(), MAMLConfig(num_inner_steps=2, inner_learning_rate=0.5)
-    support, query = (in_double(part) for part in draw_meta_task(task, config, np.random.default_rng(2)))
+    support, query = (in_double(part) for part in draw_meta_task(task, config, np.random.default_rng(2), CPU))
     network = make_network(task)
     weight = network.agent.policy_head.weight
 

@@ -43,7 +43,7 @@ def compare(
     """
     from membench.catalogue import check_architecture_name
     from membench.frame import to_frame
-    from membench.plan import planned_records
+    from membench.plan import planned_runs
     from membench.provenance import mixtures
     from membench.records import make_writable_folder
     from membench.report import costs
@@ -58,8 +58,8 @@ def compare(
     if memory == other:
         raise InputError(f"compare {memory} {other}: the same memory twice; name two")
     folder = results if results.is_dir() else results.parent
-    by_suite, left_out = planned_records(results)
-    every_record = [record for records in by_suite.values() for record in records]
+    by_suite, left_out = planned_runs(results)
+    every_record = [record for runs in by_suite.values() for record in runs.records]
     measurements = costs.find_measurements(bench or folder)
     if bench and measurements is None:
         raise InputError(f"--bench {str(bench)!r}: no {costs.COSTS_FILE} is in there")
@@ -67,7 +67,8 @@ def compare(
         say(sentence)
     measured = costs.read_measurements(measurements).costs if measurements else []
     evidence = Evidence(
-        {suite: tidy(to_frame(records)) for suite, records in by_suite.items()},
+        {suite: tidy(to_frame(runs.records)) for suite, runs in by_suite.items()},
+        by_suite,
         costs.to_frame(measured) if measured else None,
         measurements,
     )

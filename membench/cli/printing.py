@@ -73,24 +73,26 @@ def show_report(
         tensorboard: write the learning curves for TensorBoard, too.
         as_json: print the report's files and the records as JSON instead.
     """
+    from membench import logs
     from membench.frame import to_frame
     from membench.plan import plan_of
     from membench.records import pack_records, read_records
     from membench.report import ReportHeading, headline_caption, headline_table, write_report
 
     results = source.parent if source.is_file() else source
-    records, complaints = read_records(source)
-    plan, of_the_plan = plan_of(results, records)
-    complaints += of_the_plan
-    records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
-    heading = ReportHeading(
-        suite=plan.suite,
-        profile=plan.profile,
-        question=plan.question,
-        command=plan.command,
-        seeds=sorted({config.seed for config in plan.configs}),
-    )
-    files = write_report(out or results, records, missing, complaints, heading)
+    with logs.taking_turns(results):  # or a report of fewer records could end after one of more
+        records, complaints = read_records(source)
+        plan, of_the_plan = plan_of(results, records)
+        complaints += of_the_plan
+        records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
+        heading = ReportHeading(
+            suite=plan.suite,
+            profile=plan.profile,
+            question=plan.question,
+            command=plan.command,
+            seeds=sorted({config.seed for config in plan.configs}),
+        )
+        files = write_report(out or results, records, missing, complaints, heading)
     for complaint in complaints:
         say(f"left out: {complaint}")
     if pack:

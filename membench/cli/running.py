@@ -271,12 +271,14 @@ def open_results_folder(results: Path) -> None:
 
 
 @contextmanager
-def keeping_what_is_done(results: Path) -> Iterator[None]:
+def keeping_what_is_done(results: Path, *, refresh: bool) -> Iterator[None]:
     """Answer Ctrl-C, SIGTERM and a full disk with how to go on; a signal's exit code is 128 + its number."""
     from membench.execute import Stopped
 
     command = shlex.join(["membench", *sys.argv[1:]])
-    kept = f"what was done is kept in {results}, and this goes on: {command}"
+    kept = (
+        f"what was done is kept in {results}, and this {'begins anew' if refresh else 'goes on'}: {command}"
+    )
     try:
         yield
     except (Stopped, KeyboardInterrupt) as stop:
@@ -308,7 +310,10 @@ def carry_out(
         return []
     if refresh:
         forget_checkpoints(missing, results)
-    with keeping_what_is_done(results), SuiteDisplay(stderr(), len(configs), num_present) as display:
+    with (
+        keeping_what_is_done(results, refresh=refresh),
+        SuiteDisplay(stderr(), len(configs), num_present) as display,
+    ):
         return run_all(missing, results, on_change=display.update, care=care, engine=engine)
 
 
@@ -338,7 +343,10 @@ def _train_with_display(config: "RunConfig", results: Path, care: Care, *, refre
     )
     if refresh:
         forget_checkpoints([config], results)
-    with keeping_what_is_done(results), Progress(*columns, console=stderr(), transient=True) as display:
+    with (
+        keeping_what_is_done(results, refresh=refresh),
+        Progress(*columns, console=stderr(), transient=True) as display,
+    ):
         task = display.add_task(one_line(config.label), total=config.total_timesteps, note="")
 
         def show(standing: Standing) -> None:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from membench import stats
+from membench.plan import PlannedRuns
 from membench.report import text
 from membench.report.comparisons import document_words
 from membench.report.costs import exponents_table, has_several_horizons, shown_exponent
@@ -24,7 +25,7 @@ from membench.report.tables import Table
 from membench.stats import Interval
 
 HORIZONS, FRONTIER, DOCUMENT_SIZES = "horizons", "frontier", "horizons --preset doc"
-"""The suites whose runs are compared, named as `membench.plan.records_by_suite` does."""
+"""The suites whose runs are compared, named as `membench.plan.runs_by_suite` does."""
 
 BENCH = "membench bench"
 REMEDY = "What would measure the rest"
@@ -52,6 +53,8 @@ class Evidence:
 
     runs: Mapping[str, pd.DataFrame]
     """Suite -> the tidy frame of its runs."""
+    planned: Mapping[str, PlannedRuns]
+    """Suite -> the folder and the plan of its runs."""
     costs: pd.DataFrame | None
     """`membench.report.costs.to_frame`."""
     measurements: Path | None
@@ -275,5 +278,8 @@ def _remedy(row: Row, lacking: list[str], evidence: Evidence, folder: Path) -> s
         names = ",".join(dict.fromkeys([*measured, *lacking]))
         where = evidence.measurements.parent if evidence.measurements else folder / "bench"
         return f"{BENCH} --architectures {names}{' --refresh' * bool(measured)} --out {where}"
+    if row.measured_by in evidence.planned:
+        results, plan, _ = evidence.planned[row.measured_by]
+        return plan.command_for(lacking, results)
     where = folder / {DOCUMENT_SIZES: "document-sizes"}.get(row.measured_by, row.measured_by)
     return f"membench run --suite {row.measured_by} --architectures {','.join(lacking)} --out {where}"
