@@ -22,6 +22,8 @@ class _StandIn(ModuleType):
         """Do nothing, as the real one does where nothing is compiled."""
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__file__":  # `inspect` asks every module for it, also while others are being imported
+            raise AttributeError(name)
         if sys.modules.get(COMPILER) is self:
             del sys.modules[COMPILER]
         return getattr(import_module(COMPILER), name)

@@ -60,3 +60,17 @@ leave_compiler_out()
 print(float(double(torch.ones(()))), sys.modules["torch._dynamo"].__file__ is not None)
 """
     assert run(program) == ["2.0", "True"]
+
+
+def test_who_looks_at_every_module_does_not_load_the_compiler():
+    program = """
+import sys
+import torch
+from membench.compiler import leave_compiler_out
+
+leave_compiler_out()
+import torch.distributed.tensor  # registers operators, for which every module's file is looked up
+torch.testing.assert_close(torch.ones(2), torch.ones(2))
+print(torch.distributed.tensor.DTensor.__name__, "torch._dynamo.eval_frame" in sys.modules)
+"""
+    assert run(program) == ["DTensor", "False"]
