@@ -13,7 +13,9 @@ from membench.check import small_options
 from membench.config import TaskConfig, build_config
 from membench.envs import make_task
 from membench.heads import CategoricalHead
+from membench.inspect import interventions
 from membench.inspect import utilisation as utilisation_module
+from membench.inspect.episodes import draw_sample
 from membench.inspect.interventions import shapley
 from membench.inspect.looking import look
 from membench.inspect.page import write_inspection
@@ -157,6 +159,19 @@ def test_the_answer_comes_from_the_slots_of_a_notebook_and_from_one_of_them():
     assert middle.success == middle.following_all == 1.0
 
 
+def test_no_rollout_is_done_twice(monkeypatch):
+    rollouts, outputs = [], interventions._Rest.outputs
+    monkeypatch.setattr(
+        interventions._Rest, "outputs", lambda rest, state: rollouts.append(state) or outputs(rest, state)
+    )
+    agent = agent_with(Notebook())
+    sample = draw_sample(agent, TASK, 128)
+    found = interventions.intervene(agent, sample, FAULT_AT, with_slots=False)
+    num_parts = len(found.parts)
+    assert num_parts == 2
+    assert len(rollouts) == 2**num_parts + num_parts  # every set of parts swapped, every part zeroed
+
+
 def test_the_answer_comes_from_the_hidden_state_where_there_is_nothing_else():
     config = build_config({"architecture": "rnn", "memory": {"hidden_size": 16}, "task": {"horizon": 3}})
     task = make_task(config.task)
@@ -228,6 +243,18 @@ class TestProbe:
     def test_does_not_tell_apart_what_differs_by_less_than_its_precision(self, difference, least, most):
         numbers = torch.ones(200, 8) + difference * nn.functional.one_hot(self.answers, 8)
         assert least <= self.accuracy(numbers) <= most
+
+    def test_reads_many_numbers_in_the_directions_that_the_training_episodes_span(self):
+        numbers, num_train = torch.randn(30, 200, generator=torch.Generator().manual_seed(0)), 20
+        found = readable(numbers, num_train, torch.Generator().manual_seed(1))
+        noise = torch.randn(numbers.shape, generator=torch.Generator().manual_seed(1))
+        read = numbers / numbers.square().mean().sqrt() + 0.01 * noise
+        read = read - read[:num_train].mean(0)
+        assert found.shape == (30, num_train)
+        torch.testing.assert_close(
+            found @ found[:num_train].T, read @ read[:num_train].T, rtol=1e-4, atol=1e-3
+        )
+        assert (found == 0).all(0).sum() == 1  # centred, they span one direction fewer than they are
 
     def test_numbers_that_are_not_finite_say_nothing(self):
         assert self.accuracy(torch.full((200, 3), float("inf"))) < 0.45

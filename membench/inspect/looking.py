@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from membench.agent import Agent
+from membench.allocator import keep_freed_memory
 from membench.envs import Task
 from membench.inspect.attention import Attention, by_answer, gather
 from membench.inspect.episodes import Sample, draw_sample
@@ -133,6 +134,7 @@ def look(
     Raises:
         InputError: for a task in which hardly any two episodes are asked at the same step.
     """
+    keep_freed_memory()  # states are looked at step by step, and those of many slots are large
     num_episodes = num_episodes_for(agent, MOST_EPISODES)
     sample = draw_sample(agent, task, num_episodes)
     steps, num_train = sample.observed_steps, len(sample.answers) // 2
