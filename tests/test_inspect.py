@@ -1,5 +1,6 @@
 """Inspection: every metric moves when its fault is planted, and only then."""
 
+import dataclasses
 import json
 
 import msgspec
@@ -18,9 +19,10 @@ from membench.inspect import utilisation as utilisation_module
 from membench.inspect.episodes import draw_sample
 from membench.inspect.interventions import shapley
 from membench.inspect.looking import look
-from membench.inspect.page import write_inspection
+from membench.inspect.page import inspect_run, write_inspection
 from membench.inspect.phases import judge
 from membench.inspect.probe import fit, probe, readable
+from membench.inspect.runs import load_run
 from membench.inspect.tables import in_words, tables_for
 from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
 from membench.inspect.words import answer, kept, not_applying
@@ -89,7 +91,7 @@ def forget(step, state):
 
 
 FAULTS = {
-    "none": lambda: look(agent_with(Notebook()), TASK),
+    "none": lambda: look(agent_with(Notebook()), TASK, discount=0.99),
     "lost": lambda: look(agent_with(Notebook()), TASK, change=forget),
     "identical slots": lambda: look(agent_with(Notebook(KEYS[[0, 0]])), TASK),
     "cut gradient": lambda: look(agent_with(Notebook(cut_at=FAULT_AT)), TASK),
@@ -192,6 +194,20 @@ def test_the_notebook_fits_the_document_s_story():
     verdicts = {one.sentence: one.verdict for one in judge(FAULTS["none"]())}
     assert verdicts.pop("GRU detects query phase") == "does not hold"  # its policy never changes
     assert set(verdicts.values()) == {"holds"}
+
+
+VALUES = "Value head learns cue phase has no immediate reward"
+
+
+@pytest.mark.parametrize("discount", [0.9, 1.0])
+def test_values_are_judged_by_the_discount_that_they_were_trained_with(discount):
+    """Values of a reward that comes at the query alone grow by the discount from step to step."""
+    agent = agent_with(Notebook())
+    found = look(agent, TASK, discount=discount)
+    grown = torch.tensor([discount ** (QUERY - step) for step in found.steps])
+    found = dataclasses.replace(found, values=grown.unsqueeze(1).expand_as(found.values))
+    (judged,) = [one for one in judge(found) if one.sentence == VALUES]
+    assert (judged.verdict, judged.measured) == ("holds", "expected reward of step 0: +0.000 (within 0.05)")
 
 
 def test_shares_of_games_worked_by_hand():
@@ -336,10 +352,8 @@ def test_every_task_can_be_looked_into(task):
     assert answer(found) and tables_for(found)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Return a results folder with a run of a few updates in it, and the run's place."""
-    results = tmp_path_factory.mktemp("results")
+def left_behind(results, settings):
+    """Return the place of a run of a few updates, with some settings of its own."""
     config = build_config(
         {
             "architecture": "gru_pmm",
@@ -348,12 +362,37 @@ def trained(tmp_path_factory):
             "total_timesteps": 640,
             "evaluation": {"interval": 320, "num_episodes": 8, "num_final_episodes": 8},
         }
+        | settings
     )
     place = record_path(results, config.run_id)
     place.parent.mkdir()
     record = train(config, weights=weights_path(results, config.run_id))
     write_record(results, record)
-    return results, place
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a results folder with a run of a few updates in it, and the run's place."""
+    results = tmp_path_factory.mktemp("results")
+    return results, left_behind(results, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "discount"),
+    [
+        ({"ppo": {"discount": 0.8}}, 0.8),
+        ({"ppo": {"value_coefficient": 0.0}}, None),
+        ({"objective": "supervised"}, None),
+    ],
+    ids=str,
+)
+def test_the_discount_is_that_of_the_record(tmp_path, monkeypatch, settings, discount):
+    monkeypatch.setattr("membench.inspect.page.figures_for", lambda found, curve: {})
+    found, _ = inspect_run(load_run(left_behind(tmp_path, settings)))
+    assert found.discount == discount
+    (judged,) = [one for one in judge(found) if one.sentence == VALUES]
+    assert (judged.measured == "values were not trained") == (discount is None)
 
 
 class TestCommand:

@@ -49,7 +49,7 @@ def inspect_run(run: LoadedRun, out: Path | None = None) -> tuple[Inspection, In
         refuse_links(run.results)
     folder = out or run.results / FOLDER / run.record.run_id
     refuse_links(folder)
-    found = look(run.agent, run.task, run.untrained)
+    found = look(run.agent, run.task, run.untrained, discount=run.discount)
     try:
         return found, write_inspection(folder, run.record, found)
     except OSError as error:

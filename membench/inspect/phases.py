@@ -22,9 +22,6 @@ QUIET = 0.1
 NOTICED = 0.1
 """Total variation between the policy at the query and just before, from which the query counts as noticed."""
 
-DISCOUNT = 0.99
-"""That of the default settings, for what a value says about the next reward."""
-
 
 class Judged(NamedTuple):
     """One sentence of the document, judged."""
@@ -75,8 +72,10 @@ def _writes_to_one_slot(found: Inspection) -> Measured:
 def _expects_no_reward(found: Inspection) -> Measured:
     if found.sample.query == 0:
         return NO_DELAY
+    if found.discount is None:
+        return "values were not trained"
     now, after = (float(found.values[place].mean()) for place in (0, 1))
-    expected = now - DISCOUNT * after
+    expected = now - found.discount * after
     return abs(expected) <= STABLE, f"expected reward of step 0: {expected:+.3f} (within {STABLE})"
 
 
