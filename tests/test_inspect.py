@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from membench.agent import Agent, build_agent
 from membench.check import small_options
 from membench.config import TaskConfig, build_config
 from membench.envs import make_task
+from membench.errors import InputError
 from membench.heads import CategoricalHead
 from membench.inspect import interventions
 from membench.inspect import utilisation as utilisation_module
@@ -20,14 +22,14 @@ from membench.inspect.episodes import draw_sample
 from membench.inspect.interventions import shapley
 from membench.inspect.looking import look
 from membench.inspect.page import inspect_run, write_inspection
-from membench.inspect.phases import judge
+from membench.inspect.phases import hidden_changes, judge
 from membench.inspect.probe import fit, probe, readable
 from membench.inspect.runs import load_run
 from membench.inspect.tables import in_words, tables_for
 from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
 from membench.inspect.words import answer, kept, not_applying
 from membench.memory import Memory, Trace
-from membench.records import record_path, weights_path, write_record
+from membench.records import read_record, record_path, weights_path, write_record
 from membench.train import train
 
 HORIZON, NUM_CUES = 8, 4
@@ -371,6 +373,83 @@ def left_behind(results, settings):
     return place
 
 
+class Signs(Memory):
+    """The sum of all that was seen."""
+
+    def __init__(self, size):
+        super().__init__(size, size)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def initial_state(self, batch_size):
+        return {"hidden": self.zeros(batch_size, self.output_size)}
+
+    def forward(self, x, state, *, trace=None):
+        sums = state["hidden"].unsqueeze(1) + x.cumsum(1)
+        if trace is not None:
+            trace.record("hidden", sums)
+        return sums, {"hidden": sums[:, -1]}
+
+
+MAZE = make_task(TaskConfig(name="ActiveTMaze-v0", horizon=4))
+
+
+def walker(back):
+    """An agent that walks into the arm of the sign that it saw; before that, back if `back` is positive."""
+    agent = Agent(Signs(NUM_CUES + 1), CategoricalHead(), NUM_CUES + 1, 1.0)
+    with torch.no_grad():
+        agent.policy_head.weight.copy_(torch.diag(torch.tensor([10.0] * NUM_CUES + [0.0])))
+        agent.policy_head.bias.copy_(torch.tensor([0.0] * NUM_CUES + [back]))
+    return agent
+
+
+class TestMaze:
+    """A task in which what is seen depends on what is done."""
+
+    def test_an_agent_that_seeks_the_sign_is_looked_into_from_there(self, tmp_path, trained):
+        found = look(walker(back=1.0), MAZE)
+        # One step back, the sign, the corridor, the junction.
+        assert (found.sample.delay, found.sample.query) == (2, 6)
+        assert found.success == 1.0 and found.retention["hidden"].accuracy.tolist()[1:] == [1.0] * 6
+        assert [part.share for one in found.swaps for part in one.parts] == pytest.approx([1.0] * 5)
+        assert [line.split(":")[0] for line in in_words(found)] == [
+            "**Steps 0-1 (Cue)**",
+            "**Steps 2-5 (Delay)**",
+            "**Step 6 (Query)**",
+        ]
+        # The hidden state begins as zeros, of which no change has a share.
+        assert math.isnan(hidden_changes(found)[1]) and hidden_changes(found)[2] == 0.0
+        page = write_inspection(tmp_path, read_record(trained[1]), found).page.read_text()
+        assert "goes on with what was seen without the change" in page
+
+    def test_of_one_that_never_sees_it_no_cue_is_told(self):
+        found = look(walker(back=-1.0), MAZE)
+        assert (found.sample.delay, found.sample.query) == (0, 4)
+        assert kept(found).startswith(
+            "Nothing that the agent sees before the question says what the answer is"
+        )
+        assert [line.split(":")[0] for line in in_words(found)] == [
+            "**Steps 0-3 (Delay)**",
+            "**Step 4 (Query)**",
+        ]
+        assert judge(found)[0].measured == "the agent never sees the cue"
+        assert any("the agent never sees one" in sentence for sentence in not_applying(found))
+
+    def test_steps_that_show_the_sign_again_are_no_delay(self):
+        found = look(walker(back=15.0), MAZE)  # goes back until the sign was seen twice
+        assert (found.sample.delay, found.sample.query) == (3, 7)
+
+    def test_one_that_never_comes_to_the_junction_cannot_be_looked_into(self):
+        with pytest.raises(InputError, match="never comes to a question within the 14 steps"):
+            look(walker(back=1000.0), MAZE)
+
+    def test_episodes_with_one_answer_cannot_be_compared(self):
+        agent = walker(back=1.0)
+        with torch.no_grad():
+            agent.policy_head.weight[1:-1] = 0.0  # any sign but the first is not understood
+        with pytest.raises(InputError, match="have the same right answer: there is nothing to compare"):
+            look(agent, MAZE)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Return a results folder with a run of a few updates in it, and the run's place."""
@@ -499,8 +578,6 @@ def test_looking_does_not_change_what_the_agent_answers():
 
 
 def test_a_page_says_what_does_not_apply(tmp_path, trained):
-    from membench.records import read_record
-
     config = build_config({"architecture": "gru", "memory": {"hidden_size": 8}, "task": {"horizon": 2}})
     task = make_task(config.task)
     files = write_inspection(tmp_path, read_record(trained[1]), look(build_agent(config, task), task))
