@@ -22,7 +22,7 @@ from membench.inspect.episodes import draw_sample
 from membench.inspect.interventions import shapley
 from membench.inspect.looking import look
 from membench.inspect.page import inspect_run, write_inspection
-from membench.inspect.phases import hidden_changes, judge
+from membench.inspect.phases import NOT_TOLD, hidden_changes, judge
 from membench.inspect.probe import fit, probe, readable
 from membench.inspect.runs import load_run
 from membench.inspect.tables import in_words, tables_for
@@ -371,6 +371,27 @@ def left_behind(results, settings):
     record = train(config, weights=weights_path(results, config.run_id))
     write_record(results, record)
     return place
+
+
+@pytest.mark.parametrize(
+    ("task", "told", "not_told"),
+    [
+        ({"num_items": 2}, 1, 0),
+        ({"name": "SelectiveRecall-v0", "num_items": 2}, 4, 1),
+        ({"name": "AssociativeRecall-v0", "num_items": 1}, 0, 0),
+        ({"name": "AssociativeRecall-v0", "num_items": 2}, 6, 2),
+        ({"name": "Overwrite-v0", "num_items": 2}, 4, 1),
+    ],
+    ids=str,
+)
+def test_no_memory_is_blamed_for_what_it_cannot_know_yet(task, told, not_told):
+    options = {"architecture": "gru_pmm", "memory": small_options("gru_pmm"), "task": {"horizon": 4} | task}
+    config = build_config(options)
+    found = look(build_agent(config, made := make_task(config.task)), made)
+    assert found.sample.told == told
+    assert [one.measured for one in judge(found)].count(NOT_TOLD) == not_told
+    said = [sentence for sentence in not_applying(found) if sentence.startswith(f"Probes before step {told}")]
+    assert bool(said) == bool(not_told)
 
 
 class Signs(Memory):

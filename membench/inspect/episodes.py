@@ -9,6 +9,9 @@ from torch import Tensor
 
 from membench.agent import Agent
 from membench.envs import OpenLoopTask, Task
+from membench.envs.associative_recall import AssociativeRecall
+from membench.envs.overwrite import Overwrite
+from membench.envs.selective_recall import SelectiveRecall
 from membench.errors import InputError
 from membench.rollout import collect, draw_noise
 
@@ -27,6 +30,8 @@ class Sample:
         observations: [b t i].
         answers: [b] the right answer to the first question.
         delay: the first step after what the answer follows from was shown; 0 if it never was.
+        told: the last step that may have to be seen to know the answer: one of the delay, where cues that
+            count are shown there, or the question, where it says which of several is asked for.
         query: the step of the first question, the last there is.
         num_questions: questions per episode.
         num_left_out: episodes that were drawn beside these, and were asked at another step or never.
@@ -36,6 +41,7 @@ class Sample:
     observations: Tensor
     answers: Tensor
     delay: int
+    told: int
     query: int
     num_questions: int
     num_left_out: int
@@ -100,15 +106,29 @@ def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:
             f"the {len(answers)} of {num_episodes} episodes that are asked at step {query} have the same "
             "right answer: there is nothing to compare"
         )
+    delay = _first_of_delay(task, observations, answers)
     return Sample(
         observations,
         answers,
-        delay=_first_of_delay(task, observations, answers),
+        delay=delay,
+        told=_last_told(task, delay, query),
         query=query,
         num_questions=int(rollout.asked.sum(1).max()),
         num_left_out=num_episodes - len(answers),
         is_open_loop=is_open_loop,
     )
+
+
+def _last_told(task: Task, delay: int, query: int) -> int:
+    """Return the last step that may have to be seen to know the answer."""
+    num_items = task.config.num_items
+    if num_items > 1 and isinstance(task, AssociativeRecall):
+        return query
+    if num_items > 1 and isinstance(task, Overwrite):
+        return query - 1
+    if isinstance(task, SelectiveRecall):
+        return query - num_items
+    return max(delay - 1, 0)
 
 
 def _first_of_delay(task: Task, observations: Tensor, answers: Tensor) -> int:

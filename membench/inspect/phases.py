@@ -56,11 +56,14 @@ def _verdict(measured: Measured) -> tuple[str, str]:
 NO_SLOTS = "no slots"
 NO_DELAY = "no delay"
 NO_CUE = "the agent never sees the cue"
+NOT_TOLD = "what was shown by then does not say the answer"
 
 
 def _detects_cue(found: Inspection) -> Measured:
     if not found.sample.delay:
         return NO_CUE
+    if found.sample.told >= found.sample.delay:
+        return NOT_TOLD
     accuracy = float(found.retention["hidden"].accuracy[_shown(found)])
     return accuracy >= GOOD, f"probe of the hidden state after the cue: {accuracy:.2f} (at least {GOOD})"
 
@@ -99,6 +102,8 @@ def _keeps_hidden_stable(found: Inspection) -> Measured:
 def _preserves_written(found: Inspection) -> Measured:
     if not found.slot_parts:
         return NO_SLOTS
+    if found.sample.told == found.sample.query:
+        return NOT_TOLD
     accuracy = max(_accuracy(found, name, -2) for name in found.slot_parts) if len(found.steps) > 1 else 0.0
     return accuracy >= GOOD, f"probe of the slots before the query: {accuracy:.2f} (at least {GOOD})"
 

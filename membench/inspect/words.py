@@ -102,6 +102,9 @@ def not_applying(found: Inspection) -> list[str]:
         said.append("Slots: this memory has none; utilisation is that of its state.")
     if not found.sample.delay:
         said.append("What comes after the cue: the agent never sees one.")
+    told = found.sample.told
+    if told >= max(found.sample.delay, 1):
+        said.append(f"Probes before step {told}: until then, what is shown need not say the answer.")
     if not any(one.parts for one in found.swaps):
         said.append("Causal shares: nothing that is carried over the delay reaches the answer.")
     if found.reach_before is None:
