@@ -1,6 +1,8 @@
 """Inspection: every metric moves when its fault is planted, and only then."""
 
+import dataclasses
 import json
+import math
 
 import msgspec
 import pytest
@@ -12,18 +14,22 @@ from membench.agent import Agent, build_agent
 from membench.check import small_options
 from membench.config import TaskConfig, build_config
 from membench.envs import make_task
+from membench.errors import InputError
 from membench.heads import CategoricalHead
+from membench.inspect import interventions
 from membench.inspect import utilisation as utilisation_module
+from membench.inspect.episodes import draw_sample
 from membench.inspect.interventions import shapley
 from membench.inspect.looking import look
-from membench.inspect.page import write_inspection
-from membench.inspect.phases import judge
+from membench.inspect.page import inspect_run, write_inspection
+from membench.inspect.phases import NOT_TOLD, hidden_changes, judge
 from membench.inspect.probe import fit, probe, readable
+from membench.inspect.runs import load_run
 from membench.inspect.tables import in_words, tables_for
 from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
 from membench.inspect.words import answer, kept, not_applying
 from membench.memory import Memory, Trace
-from membench.records import record_path, weights_path, write_record
+from membench.records import read_record, record_path, weights_path, write_record
 from membench.train import train
 
 HORIZON, NUM_CUES = 8, 4
@@ -87,7 +93,7 @@ def forget(step, state):
 
 
 FAULTS = {
-    "none": lambda: look(agent_with(Notebook()), TASK),
+    "none": lambda: look(agent_with(Notebook()), TASK, discount=0.99),
     "lost": lambda: look(agent_with(Notebook()), TASK, change=forget),
     "identical slots": lambda: look(agent_with(Notebook(KEYS[[0, 0]])), TASK),
     "cut gradient": lambda: look(agent_with(Notebook(cut_at=FAULT_AT)), TASK),
@@ -157,6 +163,19 @@ def test_the_answer_comes_from_the_slots_of_a_notebook_and_from_one_of_them():
     assert middle.success == middle.following_all == 1.0
 
 
+def test_no_rollout_is_done_twice(monkeypatch):
+    rollouts, outputs = [], interventions._Rest.outputs
+    monkeypatch.setattr(
+        interventions._Rest, "outputs", lambda rest, state: rollouts.append(state) or outputs(rest, state)
+    )
+    agent = agent_with(Notebook())
+    sample = draw_sample(agent, TASK, 128)
+    found = interventions.intervene(agent, sample, FAULT_AT, with_slots=False)
+    num_parts = len(found.parts)
+    assert num_parts == 2
+    assert len(rollouts) == 2**num_parts + num_parts  # every set of parts swapped, every part zeroed
+
+
 def test_the_answer_comes_from_the_hidden_state_where_there_is_nothing_else():
     config = build_config({"architecture": "rnn", "memory": {"hidden_size": 16}, "task": {"horizon": 3}})
     task = make_task(config.task)
@@ -177,6 +196,20 @@ def test_the_notebook_fits_the_document_s_story():
     verdicts = {one.sentence: one.verdict for one in judge(FAULTS["none"]())}
     assert verdicts.pop("GRU detects query phase") == "does not hold"  # its policy never changes
     assert set(verdicts.values()) == {"holds"}
+
+
+VALUES = "Value head learns cue phase has no immediate reward"
+
+
+@pytest.mark.parametrize("discount", [0.9, 1.0])
+def test_values_are_judged_by_the_discount_that_they_were_trained_with(discount):
+    """Values of a reward that comes at the query alone grow by the discount from step to step."""
+    agent = agent_with(Notebook())
+    found = look(agent, TASK, discount=discount)
+    grown = torch.tensor([discount ** (QUERY - step) for step in found.steps])
+    found = dataclasses.replace(found, values=grown.unsqueeze(1).expand_as(found.values))
+    (judged,) = [one for one in judge(found) if one.sentence == VALUES]
+    assert (judged.verdict, judged.measured) == ("holds", "expected reward of step 0: +0.000 (within 0.05)")
 
 
 def test_shares_of_games_worked_by_hand():
@@ -228,6 +261,18 @@ class TestProbe:
     def test_does_not_tell_apart_what_differs_by_less_than_its_precision(self, difference, least, most):
         numbers = torch.ones(200, 8) + difference * nn.functional.one_hot(self.answers, 8)
         assert least <= self.accuracy(numbers) <= most
+
+    def test_reads_many_numbers_in_the_directions_that_the_training_episodes_span(self):
+        numbers, num_train = torch.randn(30, 200, generator=torch.Generator().manual_seed(0)), 20
+        found = readable(numbers, num_train, torch.Generator().manual_seed(1))
+        noise = torch.randn(numbers.shape, generator=torch.Generator().manual_seed(1))
+        read = numbers / numbers.square().mean().sqrt() + 0.01 * noise
+        read = read - read[:num_train].mean(0)
+        assert found.shape == (30, num_train)
+        torch.testing.assert_close(
+            found @ found[:num_train].T, read @ read[:num_train].T, rtol=1e-4, atol=1e-3
+        )
+        assert (found == 0).all(0).sum() == 1  # centred, they span one direction fewer than they are
 
     def test_numbers_that_are_not_finite_say_nothing(self):
         assert self.accuracy(torch.full((200, 3), float("inf"))) < 0.45
@@ -309,10 +354,8 @@ def test_every_task_can_be_looked_into(task):
     assert answer(found) and tables_for(found)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Return a results folder with a run of a few updates in it, and the run's place."""
-    results = tmp_path_factory.mktemp("results")
+def left_behind(results, settings):
+    """Return the place of a run of a few updates, with some settings of its own."""
     config = build_config(
         {
             "architecture": "gru_pmm",
@@ -321,12 +364,135 @@ def trained(tmp_path_factory):
             "total_timesteps": 640,
             "evaluation": {"interval": 320, "num_episodes": 8, "num_final_episodes": 8},
         }
+        | settings
     )
     place = record_path(results, config.run_id)
     place.parent.mkdir()
     record = train(config, weights=weights_path(results, config.run_id))
     write_record(results, record)
-    return results, place
+    return place
+
+
+@pytest.mark.parametrize(
+    ("task", "told", "not_told"),
+    [
+        ({"num_items": 2}, 1, 0),
+        ({"name": "SelectiveRecall-v0", "num_items": 2}, 4, 1),
+        ({"name": "AssociativeRecall-v0", "num_items": 1}, 0, 0),
+        ({"name": "AssociativeRecall-v0", "num_items": 2}, 6, 2),
+        ({"name": "Overwrite-v0", "num_items": 2}, 4, 1),
+    ],
+    ids=str,
+)
+def test_no_memory_is_blamed_for_what_it_cannot_know_yet(task, told, not_told):
+    options = {"architecture": "gru_pmm", "memory": small_options("gru_pmm"), "task": {"horizon": 4} | task}
+    config = build_config(options)
+    found = look(build_agent(config, made := make_task(config.task)), made)
+    assert found.sample.told == told
+    assert [one.measured for one in judge(found)].count(NOT_TOLD) == not_told
+    said = [sentence for sentence in not_applying(found) if sentence.startswith(f"Probes before step {told}")]
+    assert bool(said) == bool(not_told)
+
+
+class Signs(Memory):
+    """The sum of all that was seen."""
+
+    def __init__(self, size):
+        super().__init__(size, size)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def initial_state(self, batch_size):
+        return {"hidden": self.zeros(batch_size, self.output_size)}
+
+    def forward(self, x, state, *, trace=None):
+        sums = state["hidden"].unsqueeze(1) + x.cumsum(1)
+        if trace is not None:
+            trace.record("hidden", sums)
+        return sums, {"hidden": sums[:, -1]}
+
+
+MAZE = make_task(TaskConfig(name="ActiveTMaze-v0", horizon=4))
+
+
+def walker(back):
+    """An agent that walks into the arm of the sign that it saw; before that, back if `back` is positive."""
+    agent = Agent(Signs(NUM_CUES + 1), CategoricalHead(), NUM_CUES + 1, 1.0)
+    with torch.no_grad():
+        agent.policy_head.weight.copy_(torch.diag(torch.tensor([10.0] * NUM_CUES + [0.0])))
+        agent.policy_head.bias.copy_(torch.tensor([0.0] * NUM_CUES + [back]))
+    return agent
+
+
+class TestMaze:
+    """A task in which what is seen depends on what is done."""
+
+    def test_an_agent_that_seeks_the_sign_is_looked_into_from_there(self, tmp_path, trained):
+        found = look(walker(back=1.0), MAZE)
+        # One step back, the sign, the corridor, the junction.
+        assert (found.sample.delay, found.sample.query) == (2, 6)
+        assert found.success == 1.0 and found.retention["hidden"].accuracy.tolist()[1:] == [1.0] * 6
+        assert [part.share for one in found.swaps for part in one.parts] == pytest.approx([1.0] * 5)
+        assert [line.split(":")[0] for line in in_words(found)] == [
+            "**Steps 0-1 (Cue)**",
+            "**Steps 2-5 (Delay)**",
+            "**Step 6 (Query)**",
+        ]
+        # The hidden state begins as zeros, of which no change has a share.
+        assert math.isnan(hidden_changes(found)[1]) and hidden_changes(found)[2] == 0.0
+        page = write_inspection(tmp_path, read_record(trained[1]), found).page.read_text()
+        assert "goes on with what was seen without the change" in page
+
+    def test_of_one_that_never_sees_it_no_cue_is_told(self):
+        found = look(walker(back=-1.0), MAZE)
+        assert (found.sample.delay, found.sample.query) == (0, 4)
+        assert kept(found).startswith(
+            "Nothing that the agent sees before the question says what the answer is"
+        )
+        assert [line.split(":")[0] for line in in_words(found)] == [
+            "**Steps 0-3 (Delay)**",
+            "**Step 4 (Query)**",
+        ]
+        assert judge(found)[0].measured == "the agent never sees the cue"
+        assert any("the agent never sees one" in sentence for sentence in not_applying(found))
+
+    def test_steps_that_show_the_sign_again_are_no_delay(self):
+        found = look(walker(back=15.0), MAZE)  # goes back until the sign was seen twice
+        assert (found.sample.delay, found.sample.query) == (3, 7)
+
+    def test_one_that_never_comes_to_the_junction_cannot_be_looked_into(self):
+        with pytest.raises(InputError, match="never comes to a question within the 14 steps"):
+            look(walker(back=1000.0), MAZE)
+
+    def test_episodes_with_one_answer_cannot_be_compared(self):
+        agent = walker(back=1.0)
+        with torch.no_grad():
+            agent.policy_head.weight[1:-1] = 0.0  # any sign but the first is not understood
+        with pytest.raises(InputError, match="have the same right answer: there is nothing to compare"):
+            look(agent, MAZE)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a results folder with a run of a few updates in it, and the run's place."""
+    results = tmp_path_factory.mktemp("results")
+    return results, left_behind(results, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "discount"),
+    [
+        ({"ppo": {"discount": 0.8}}, 0.8),
+        ({"ppo": {"value_coefficient": 0.0}}, None),
+        ({"objective": "supervised"}, None),
+    ],
+    ids=str,
+)
+def test_the_discount_is_that_of_the_record(tmp_path, monkeypatch, settings, discount):
+    monkeypatch.setattr("membench.inspect.page.figures_for", lambda found, curve: {})
+    found, _ = inspect_run(load_run(left_behind(tmp_path, settings)))
+    assert found.discount == discount
+    (judged,) = [one for one in judge(found) if one.sentence == VALUES]
+    assert (judged.measured == "values were not trained") == (discount is None)
 
 
 class TestCommand:
@@ -433,8 +599,6 @@ def test_looking_does_not_change_what_the_agent_answers():
 
 
 def test_a_page_says_what_does_not_apply(tmp_path, trained):
-    from membench.records import read_record
-
     config = build_config({"architecture": "gru", "memory": {"hidden_size": 8}, "task": {"horizon": 2}})
     task = make_task(config.task)
     files = write_inspection(tmp_path, read_record(trained[1]), look(build_agent(config, task), task))

@@ -1,6 +1,6 @@
 """The episodes that an agent is looked at in: of one task, aligned at their first question."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,8 +9,11 @@ from torch import Tensor
 
 from membench.agent import Agent
 from membench.envs import OpenLoopTask, Task
+from membench.envs.associative_recall import AssociativeRecall
+from membench.envs.overwrite import Overwrite
+from membench.envs.selective_recall import SelectiveRecall
 from membench.errors import InputError
-from membench.rollout import Rollout, collect, draw_noise
+from membench.rollout import collect, draw_noise
 
 SEED = 2_000_003
 """Of the episodes; no run draws its own from it."""
@@ -26,22 +29,27 @@ class Sample:
     Attributes:
         observations: [b t i].
         answers: [b] the right answer to the first question.
-        delay: the first step after what the answer follows from was shown.
+        delay: the first step after what the answer follows from was shown; 0 if it never was.
+        told: the last step that may have to be seen to know the answer: one of the delay, where cues that
+            count are shown there, or the question, where it says which of several is asked for.
         query: the step of the first question, the last there is.
         num_questions: questions per episode.
+        num_left_out: episodes that were drawn beside these, and were asked at another step or never.
+        is_open_loop: whether observations are the same whatever the agent does.
     """
 
     observations: Tensor
     answers: Tensor
     delay: int
+    told: int
     query: int
     num_questions: int
+    num_left_out: int
+    is_open_loop: bool
 
     def rows(self, number: int) -> "Sample":
         """Return the first so many episodes."""
-        return Sample(
-            self.observations[:number], self.answers[:number], self.delay, self.query, self.num_questions
-        )
+        return replace(self, observations=self.observations[:number], answers=self.answers[:number])
 
     @property
     def observed_steps(self) -> list[int]:
@@ -68,14 +76,22 @@ def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:
     """Draw episodes as the greedy agent lives through them; those whose question comes at the usual step.
 
     Raises:
-        InputError: if hardly any two episodes are asked at the same step.
+        InputError: if hardly any two episodes are asked at the same step, or all have the same right answer.
     """
+    is_open_loop = isinstance(task, OpenLoopTask)
     envs = task.vector_env(num_episodes, discrete=agent.head.discrete, autoreset_mode=AutoresetMode.DISABLED)
     rollout = collect(agent, envs, seed=SEED, noise=draw_noise(agent, envs, None))
     first = rollout.asked.int().argmax(1)
     asked = rollout.asked.any(1)
+    if (
+        not is_open_loop
+    ):  # where the agent has to find the question, an episode that runs out of time has none
+        asked &= rollout.mask.sum(1) < task.max_episode_steps
     if not asked.any():
-        raise InputError("the agent never comes to a question: there is nothing to look at")
+        raise InputError(
+            "the agent never comes to a question within the "
+            f"{task.max_episode_steps} steps of an episode: there is nothing to look at"
+        )
     query = int(first[asked].mode().values)
     chosen = asked & (first == query)
     if int(chosen.sum()) < num_episodes // 4:
@@ -85,17 +101,47 @@ def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:
         )
     observations = rollout.observations[chosen, : query + 1]
     answers = rollout.targets[chosen, query]
-    return Sample(observations, answers, _first_of_delay(task, observations, answers), query, _count(rollout))
+    if len(answers.unique()) < 2:
+        raise InputError(
+            f"the {len(answers)} of {num_episodes} episodes that are asked at step {query} have the same "
+            "right answer: there is nothing to compare"
+        )
+    delay = _first_of_delay(task, observations, answers)
+    return Sample(
+        observations,
+        answers,
+        delay=delay,
+        told=_last_told(task, delay, query),
+        query=query,
+        num_questions=int(rollout.asked.sum(1).max()),
+        num_left_out=num_episodes - len(answers),
+        is_open_loop=is_open_loop,
+    )
 
 
-def _count(rollout: Rollout) -> int:
-    return int(rollout.asked.sum(1).max())
+def _last_told(task: Task, delay: int, query: int) -> int:
+    """Return the last step that may have to be seen to know the answer."""
+    num_items = task.config.num_items
+    if num_items > 1 and isinstance(task, AssociativeRecall):
+        return query
+    if num_items > 1 and isinstance(task, Overwrite):
+        return query - 1
+    if isinstance(task, SelectiveRecall):
+        return query - num_items
+    return max(delay - 1, 0)
 
 
 def _first_of_delay(task: Task, observations: Tensor, answers: Tensor) -> int:
-    """Return the step after the last that shows something, by the task's own word or by what differs."""
+    """Return the step after those that show what the answer is, by the task's own word or by what differs.
+
+    What differs later may come of what the agent did, so that these are the first steps in a row; 0 if there
+    are none.
+    """
     if isinstance(task, OpenLoopTask):
         return min(task.delay_steps.start, observations.shape[1] - 1)
     means = torch.stack([observations[answers == answer].mean(0) for answer in answers.unique()])
-    differs = means.std(0, correction=0).amax(-1) > 0.1
-    return int(differs.int().argmax()) + 1 if differs.any() else 1
+    differs = (means.std(0, correction=0).amax(-1) > 0.1).tolist()
+    if True not in differs:
+        return 0
+    first = differs.index(True)
+    return differs.index(False, first) if False in differs[first:] else len(differs) - 1

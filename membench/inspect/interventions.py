@@ -127,15 +127,15 @@ def intervene(agent: Agent, sample: Sample, step: int, *, with_slots: bool = Tru
     reaches = isfinite(scale) and abs(scale) > LEAST_MARGIN * float(nothing.std())
     groups = _differing(state) if reaches else {}
 
-    def effect(paths: list[Path]) -> float:
-        return (rest.margin(rest.outputs(rest.swapped(state, paths))) - base) / scale
+    def effect(outputs: Tensor) -> float:
+        return (rest.margin(outputs) - base) / scale
 
     return Interventions(
         step=step,
         success=rest.share_of(nothing, rest.answers),
         following_all=rest.share_of(all_swapped, rest.answers[rest.donors]),
         parts=_part_effects(rest, state, groups, effect),
-        slots=_slot_effects(rest, moment, base, scale) if groups and with_slots else [],
+        slots=_slot_effects(rest, moment, effect) if groups and with_slots else [],
     )
 
 
@@ -154,17 +154,23 @@ def _differing(state: State) -> dict[str, list[Path]]:
 
 
 def _part_effects(
-    rest: _Rest, state: State, groups: dict[str, list[Path]], effect: Callable[[list[Path]], float]
+    rest: _Rest, state: State, groups: dict[str, list[Path]], effect: Callable[[Tensor], float]
 ) -> list[PartEffect]:
-    effects = {
-        chosen: effect([path for name in chosen for path in groups[name]]) if chosen else 0.0
-        for number in range(len(groups) + 1)
+    def swapped(names: Iterable[str]) -> Tensor:
+        return rest.outputs(rest.swapped(state, [path for name in names for path in groups[name]]))
+
+    alone = {name: swapped([name]) for name in groups}
+    # By the definition of an effect, that of nothing is 0 and that of all parts is 1.
+    effects = {(): 0.0} | {(name,): effect(outputs) for name, outputs in alone.items()}
+    effects |= {
+        chosen: effect(swapped(chosen))
+        for number in range(2, len(groups))
         for chosen in combinations(groups, number)
     }
+    effects[tuple(groups)] = 1.0
     shares = shapley(list(groups), effects)
     found = []
     for name, paths in groups.items():
-        alone = rest.outputs(rest.swapped(state, paths))
         zeros = {path: torch.zeros_like(leaf) for path, leaf in leaves(state).items() if path in paths}
         without = rest.outputs(replaced(state, zeros))
         found.append(
@@ -172,7 +178,7 @@ def _part_effects(
                 name=name,
                 share=shares[name],
                 effect=effects[(name,)],
-                following=rest.share_of(alone, rest.answers[rest.donors]),
+                following=rest.share_of(alone[name], rest.answers[rest.donors]),
                 success_without=rest.share_of(without, rest.answers),
             )
         )
@@ -193,7 +199,7 @@ def shapley(names: list[str], effects: dict[tuple[str, ...], float]) -> dict[str
     return values
 
 
-def _slot_effects(rest: _Rest, moment: Moment, base: float, scale: float) -> list[SlotEffect]:
+def _slot_effects(rest: _Rest, moment: Moment, effect: Callable[[Tensor], float]) -> list[SlotEffect]:
     """Return the effect of swapping single slots, greatest first."""
     found = []
     for path in slot_leaves(moment):
@@ -202,7 +208,7 @@ def _slot_effects(rest: _Rest, moment: Moment, base: float, scale: float) -> lis
             changed = slots.clone()
             changed[:, slot] = slots[rest.donors, slot]
             outputs = rest.outputs(replaced(moment.state, {path: changed}))
-            found.append(SlotEffect(".".join(path), slot, (rest.margin(outputs) - base) / scale))
+            found.append(SlotEffect(".".join(path), slot, effect(outputs)))
     return sorted(found, key=lambda one: -one.effect)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from membench.agent import Agent
+from membench.allocator import keep_freed_memory
 from membench.envs import Task
 from membench.inspect.attention import Attention, by_answer, gather
 from membench.inspect.episodes import Sample, draw_sample
@@ -46,6 +47,7 @@ class Inspection:
         retention: by part of the state, and of the whole of it.
         outputs: [t b a] of the policy head.
         values: [t b].
+        discount: of the rewards whose sum values are to be; None where values were not trained.
         writes: [t] norm of the change of all slots in the step, mean over episodes; 0 without slots.
         reach: [t] gradient reach over all steps, and before training.
         swaps: interventions at some steps of the delay, the first and the middle among them.
@@ -60,6 +62,7 @@ class Inspection:
     retention: dict[str, Retention]
     outputs: Tensor
     values: Tensor
+    discount: float | None
     writes: list[float]
     reach: Tensor
     reach_before: Tensor | None
@@ -119,7 +122,12 @@ class _Seen:
 
 
 def look(
-    agent: Agent, task: Task, untrained: Agent | None = None, change: Change | None = None
+    agent: Agent,
+    task: Task,
+    untrained: Agent | None = None,
+    change: Change | None = None,
+    *,
+    discount: float | None = None,
 ) -> Inspection:
     """Look inside `agent` in fresh episodes of `task`.
 
@@ -129,10 +137,12 @@ def look(
         untrained: what it began as, for comparison.
         change: what is done to the state after every step, to see what comes of a fault; interventions and
             gradients are measured without.
+        discount: that which the agent's values were trained with; None if they were not.
 
     Raises:
         InputError: for a task in which hardly any two episodes are asked at the same step.
     """
+    keep_freed_memory()  # states are looked at step by step, and those of many slots are large
     num_episodes = num_episodes_for(agent, MOST_EPISODES)
     sample = draw_sample(agent, task, num_episodes)
     steps, num_train = sample.observed_steps, len(sample.answers) // 2
@@ -153,6 +163,7 @@ def look(
         retention=_retention(seen, sample, steps, num_train),
         outputs=torch.stack([one.outputs for one in seen]),
         values=torch.stack([one.values for one in seen]),
+        discount=discount,
         writes=[one.written for one in seen],
         reach=gradient_reach(agent, sample.observations),
         reach_before=None if untrained is None else gradient_reach(untrained, sample.observations),

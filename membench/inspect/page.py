@@ -49,7 +49,7 @@ def inspect_run(run: LoadedRun, out: Path | None = None) -> tuple[Inspection, In
         refuse_links(run.results)
     folder = out or run.results / FOLDER / run.record.run_id
     refuse_links(folder)
-    found = look(run.agent, run.task, run.untrained)
+    found = look(run.agent, run.task, run.untrained, discount=run.discount)
     try:
         return found, write_inspection(folder, run.record, found)
     except OSError as error:
@@ -101,11 +101,20 @@ def sections(
 
 def _measured(record: RunRecord, found: Inspection) -> list[Part]:
     sample = found.sample
-    says = (
+    says = [
         f"{len(sample.answers)} fresh episodes of {record.task} with the greedy policy, up to the first "
-        f"question, at step {sample.query}; {len(found.steps)} of their steps were looked at. Probes are "
-        "trained on one half of the episodes and tested on the other. All of it was computed in float32 on a "
-        "CPU, and the agent stayed as it was."
+        f"question, at step {sample.query}; {len(found.steps)} of their steps were looked at."
+    ]
+    if sample.num_left_out:
+        says.append(f"{sample.num_left_out} more were asked at another step, or never, and are left out.")
+    if not sample.is_open_loop:
+        says.append(
+            "What is seen in this task depends on what is done; where a state is changed, the episode goes "
+            "on with what was seen without the change."
+        )
+    says.append(
+        "Probes are trained on one half of the episodes and tested on the other. All of it was computed in "
+        "float32 on a CPU, and the agent stayed as it was."
     )
     adapted = (
         [
@@ -117,7 +126,7 @@ def _measured(record: RunRecord, found: Inspection) -> list[Part]:
     )
     missing = [f"Does not apply. {sentence}" for sentence in not_applying(found)]
     listed: list[Part] = [Items([*adapted, *map(escape_markdown, missing)])] if adapted or missing else []
-    return [Paragraph(f"Run `{record.run_id}`, {escape_markdown(record.status)}. {says}"), *listed]
+    return [Paragraph(f"Run `{record.run_id}`, {escape_markdown(record.status)}. {' '.join(says)}"), *listed]
 
 
 LONG_TABLES = ("interventions", "episode")

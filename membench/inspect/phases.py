@@ -3,6 +3,7 @@
 Source: the deep dive, "What the Agent Learns". Thresholds are ours and stand in every row.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,9 +22,6 @@ QUIET = 0.1
 
 NOTICED = 0.1
 """Total variation between the policy at the query and just before, from which the query counts as noticed."""
-
-DISCOUNT = 0.99
-"""That of the default settings, for what a value says about the next reward."""
 
 
 class Judged(NamedTuple):
@@ -57,9 +55,15 @@ def _verdict(measured: Measured) -> tuple[str, str]:
 
 NO_SLOTS = "no slots"
 NO_DELAY = "no delay"
+NO_CUE = "the agent never sees the cue"
+NOT_TOLD = "what was shown by then does not say the answer"
 
 
 def _detects_cue(found: Inspection) -> Measured:
+    if not found.sample.delay:
+        return NO_CUE
+    if found.sample.told >= found.sample.delay:
+        return NOT_TOLD
     accuracy = float(found.retention["hidden"].accuracy[_shown(found)])
     return accuracy >= GOOD, f"probe of the hidden state after the cue: {accuracy:.2f} (at least {GOOD})"
 
@@ -68,6 +72,8 @@ def _writes_to_one_slot(found: Inspection) -> Measured:
     writing = _attention(found, "write")
     if not writing or not found.slot_parts:
         return NO_SLOTS
+    if not found.sample.delay:
+        return NO_CUE
     spread = min(float(one.effective_places()[_shown(found)].min()) for one in writing)
     return spread <= SPECIFIC, f"the write goes to effectively {spread:.1f} slots (at most {SPECIFIC:.0f})"
 
@@ -75,13 +81,15 @@ def _writes_to_one_slot(found: Inspection) -> Measured:
 def _expects_no_reward(found: Inspection) -> Measured:
     if found.sample.query == 0:
         return NO_DELAY
+    if found.discount is None:
+        return "values were not trained"
     now, after = (float(found.values[place].mean()) for place in (0, 1))
-    expected = now - DISCOUNT * after
+    expected = now - found.discount * after
     return abs(expected) <= STABLE, f"expected reward of step 0: {expected:+.3f} (within {STABLE})"
 
 
 def _keeps_hidden_stable(found: Inspection) -> Measured:
-    changes = _in_delay(found, hidden_changes(found))
+    changes = [change for change in _in_delay(found, hidden_changes(found)) if not math.isnan(change)]
     if not changes:
         return NO_DELAY
     change = sum(changes) / len(changes)
@@ -94,6 +102,8 @@ def _keeps_hidden_stable(found: Inspection) -> Measured:
 def _preserves_written(found: Inspection) -> Measured:
     if not found.slot_parts:
         return NO_SLOTS
+    if found.sample.told == found.sample.query:
+        return NOT_TOLD
     accuracy = max(_accuracy(found, name, -2) for name in found.slot_parts) if len(found.steps) > 1 else 0.0
     return accuracy >= GOOD, f"probe of the slots before the query: {accuracy:.2f} (at least {GOOD})"
 
@@ -101,6 +111,8 @@ def _preserves_written(found: Inspection) -> Measured:
 def _does_nothing(found: Inspection) -> Measured:
     if not found.slot_parts:
         return NO_SLOTS
+    if not found.sample.delay:
+        return NO_CUE
     writes = found.writes
     waiting = _in_delay(found, writes)
     if not waiting:
@@ -137,13 +149,17 @@ def _answers(found: Inspection) -> Measured:
 
 
 def hidden_changes(found: Inspection) -> list[float]:
-    """Return by which share of its norm the hidden state changes per step, up to each step looked at."""
+    """Return by which share of its norm the hidden state changes per step, up to each step looked at.
+
+    NaN where it was zero and no longer is.
+    """
     changes = [0.0]
     for place in range(1, len(found.steps)):
         before, after = found.hidden[place - 1], found.hidden[place]
         num_steps = found.steps[place] - found.steps[place - 1]
-        size = float(before.norm(dim=-1).mean())
-        changes.append(float((after - before).norm(dim=-1).mean()) / max(size, 1e-12) / num_steps)
+        size, change = (float(one.norm(dim=-1).mean()) for one in (before, after - before))
+        share = change / size if size else math.nan if change else 0.0
+        changes.append(share / num_steps)
     return changes
 
 

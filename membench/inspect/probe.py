@@ -61,17 +61,28 @@ def readable(numbers: Tensor, num_train: int, generator: torch.Generator) -> Ten
     most `num_train` directions that these span, beyond which no linear classifier can learn anything.
     """
     numbers = numbers.float()
-    if not numbers.isfinite().all():
+    size = float(torch.linalg.vector_norm(numbers)) / math.sqrt(numbers.numel())
+    if not math.isfinite(size):
         return torch.zeros(len(numbers), num_train)
-    size = numbers.square().mean().sqrt()
     if size > 0:
-        numbers = numbers / size + PRECISION * torch.randn(numbers.shape, generator=generator)
+        noise = torch.randn(numbers.shape, generator=generator)
+        numbers = noise.mul_(PRECISION).add_(numbers, alpha=1 / size)
     numbers = numbers - numbers[:num_train].mean(0)
     if numbers.shape[1] > num_train:
-        _, directions = torch.linalg.eigh((numbers[:num_train] @ numbers[:num_train].T).double())
-        basis = F.normalize(numbers[:num_train].T @ directions.float(), dim=0)
-        numbers = numbers @ basis
+        return _rotated(numbers, num_train)
     return F.pad(numbers, (0, num_train - numbers.shape[1]))
+
+
+def _rotated(numbers: Tensor, num_train: int) -> Tensor:
+    """Return numbers [b f] in the directions [b num_train] that the training episodes span.
+
+    With N the training episodes' numbers and N N^T = U S U^T, these are the columns of N^T U S^(-1/2). They
+    are as long as the numbers are many, and so are never computed: only their products with the numbers are.
+    """
+    products = (numbers @ numbers[:num_train].T).double()
+    squares, directions = torch.linalg.eigh(products[:num_train])
+    spanned = squares > squares[-1] * torch.finfo(numbers.dtype).eps  # centred numbers span one fewer
+    return (products @ directions * torch.where(spanned, squares.rsqrt(), 0.0)).float()
 
 
 def probe(readings: Tensor, answers: Tensor, num_train: int) -> Tensor:

@@ -34,6 +34,12 @@ class LoadedRun:
     results: Path
     """The results folder."""
 
+    @property
+    def discount(self) -> float | None:
+        """That which the agent's values were trained with; None if they were not."""
+        trains_values = self.config.objective == "ppo" and self.config.ppo.value_coefficient > 0
+        return self.config.ppo.discount if trains_values else None
+
 
 def load_run(place: Path, architecture: str | None = None) -> LoadedRun:
     """Load a run.

@@ -166,7 +166,7 @@ def _excerpt(numbers: list[float], form: str, most: int = MOST_NUMBERS) -> str:
 def in_words(found: Inspection) -> list[str]:
     """Return the first episode as the document tells it, a line of Markdown per phase."""
     delay, query = found.sample.delay, found.sample.query
-    phases = [("Cue", 0, max(delay - 1, 0)), ("Delay", delay, query - 1), ("Query", query, query)]
+    phases = [("Cue", 0, delay - 1), ("Delay", delay, query - 1), ("Query", query, query)]
     lines = []
     for name, first, last in phases:
         if last < first or (name == "Cue" and query == 0):

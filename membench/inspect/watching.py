@@ -98,7 +98,8 @@ def slot_leaves(moment: Moment) -> list[Path]:
 def features(state: State, paths: Iterable[Path]) -> Tensor:
     """Return the numbers [b f] of some tensors of a state, side by side."""
     found = leaves(state)
-    return torch.cat([found[path].reshape(len(found[path]), -1).float() for path in paths], dim=1)
+    numbers = [found[path].reshape(len(found[path]), -1).float() for path in paths]
+    return numbers[0] if len(numbers) == 1 else torch.cat(numbers, dim=1)
 
 
 def replaced(state: State, changes: dict[Path, Tensor], path: Path = ()) -> State:

@@ -22,6 +22,8 @@ def kept(found: Inspection) -> str:
     whole = found.retention.get(WHOLE_STATE) or next(iter(found.retention.values()))
     last = float(whole.accuracy[-1])
     agent = f"the agent answers {found.success:.0%} rightly"
+    if not found.sample.delay:
+        return f"Nothing that the agent sees before the question says what the answer is; {agent}."
     if last >= GOOD:
         fault = "" if found.success >= GOOD else ": the memory holds it, and the policy is at fault"
         return (
@@ -98,6 +100,11 @@ def not_applying(found: Inspection) -> list[str]:
         said.append("Slots: this memory has none; its attention is over the steps of the episode.")
     if not found.slot_parts and not found.attention:
         said.append("Slots: this memory has none; utilisation is that of its state.")
+    if not found.sample.delay:
+        said.append("What comes after the cue: the agent never sees one.")
+    told = found.sample.told
+    if told >= max(found.sample.delay, 1):
+        said.append(f"Probes before step {told}: until then, what is shown need not say the answer.")
     if not any(one.parts for one in found.swaps):
         said.append("Causal shares: nothing that is carried over the delay reaches the answer.")
     if found.reach_before is None:
