@@ -52,16 +52,36 @@ main()
 """
 """The command line, but for the figures, which take longer than the runs."""
 
+IMPATIENT = f"""
+from membench.executors import slurm_jobs
+slurm_jobs.LOST_SECONDS = slurm_jobs.LOOK_SECONDS = 0
+{WITHOUT_FIGURES}
+"""
+"""The same, but a job that is not in Slurm's queue is lost at once."""
+
+SLURM = {
+    "srun": "",
+    "sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1",
+    "squeue": "cat QUEUE",
+    "scancel": 'sed -i "/^$1$/d" QUEUE',
+    "sbatch": """
+        cat HERE/refusal >&2 2>/dev/null && exit 1
+        sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' $1 | xargs seq 0 | sed 's/^/7_/' >> QUEUE
+        echo Submitted batch job 7
+    """,
+}
+"""A Slurm without accounting, on which jobs wait in its queue for ever: bodies of shell scripts."""
+
 
 class Programs:
     """A suite, and the command that runs it into a results folder."""
 
-    def __init__(self, folder, num_steps):
-        self.folder, self.suite = folder, folder / "tiny.toml"
+    def __init__(self, folder, num_steps, script=WITHOUT_FIGURES):
+        self.folder, self.suite, self.script = folder, folder / "tiny.toml", script
         self.suite.write_text(SUITE.replace("STEPS", str(num_steps)))
 
     def start(self, results, *arguments):
-        command = [sys.executable, "-c", WITHOUT_FIGURES, "run", "--suite", self.suite, "--out", results]
+        command = [sys.executable, "-c", self.script, "run", "--suite", self.suite, "--out", results]
         command += ["--checkpoint-seconds", "0.5", *arguments]
         return subprocess.Popen(
             list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -235,6 +255,57 @@ def test_ctrl_c_saves_what_slurm_is_at_work_on(programs, local):
     assert program.returncode == 130 and "this goes on: membench run" in err
     assert "; its checkpoint is complete" in "".join(logs_of(results))
     see_that_they_are_the_same(programs.run("stopped"), local, 3)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Put `SLURM` on the path; return its folder: `queue` lists its jobs, `refusal` is what it answers."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    (folder / "queue").touch()
+    for name, body in SLURM.items():
+        body = body.replace("QUEUE", str(folder / "queue")).replace("HERE", str(folder))
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder
+
+
+def outcome(program, seconds=120):
+    """Return a program's exit code and what it said, once it has ended; it does not outlive the test."""
+    try:
+        _, err = program.communicate(timeout=seconds)
+    finally:
+        program.kill()
+    return program.returncode, err
+
+
+@needs_submitit
+def test_jobs_that_slurm_drops_without_a_word_are_lost_though_there_is_no_accounting(slurm, tmp_path):
+    programs, pickles = Programs(tmp_path, num_steps=1_000, script=IMPATIENT), tmp_path / "pickles"
+    (slurm / "queue").unlink()
+    (slurm / "queue").symlink_to("/dev/null")
+    pickles.mkdir()
+    (pickles / "7_1_0_log.err").write_text("slurmstepd: error: Detected 1 oom_kill event\n\n")
+    program = programs.start(tmp_path / "out", "--executor", "slurm", "--slurm", f"folder={pickles}")
+    code, err = outcome(program)
+    records, _ = read_records(tmp_path / "out")
+    assert [record.status for record in records] == ["failed"] * 3, (code, err)
+    assert all("its process ended: no word from its job" in record.error for record in records)
+    (told,) = [record.error for record in records if "stepd" in record.error.split(", 2 times")[0]]
+    assert f"; the end of {pickles}/7_1_0_log.err: slurmstepd: error: Detected 1 oom_kill event," in told
+
+
+@needs_submitit
+def test_ctrl_c_withdraws_what_waits_in_slurm_s_queue_and_ends(slurm, tmp_path):
+    programs = Programs(tmp_path, num_steps=1_000)
+    settings = ["--executor", "slurm", "--slurm", f"folder={tmp_path / 'pickles'}"]
+    program = programs.start(tmp_path / "out", *settings)
+    wait_until(lambda: (slurm / "queue").read_text() == "7_0\n7_1\n7_2\n", program)
+    program.send_signal(signal.SIGINT)
+    code, err = outcome(program)
+    assert code == 130 and "this goes on: membench run" in err
+    assert (slurm / "queue").read_text() == ""
 
 
 def squeue(*arguments):

@@ -134,10 +134,24 @@ class SlurmJob(Job):
 
     def ending(self) -> Ending:
         """Return how the run ended, or what became of its job."""
+        if not self.has_told():  # submitit would wait for Slurm's accounting, which may not be there
+            return self._unheard(f"no word from its job{self._last_words()}")
         try:
             return read_ending(self._job.result())
         except Exception as error:  # submitit's, and whatever the job raised
-            return Ending("interrupted") if self._is_leaving else Ending("lost", _last_line(error))
+            return self._unheard(_last_line(error))
+
+    def _unheard(self, cause: str) -> Ending:
+        return Ending("interrupted") if self._is_leaving else Ending("lost", cause)
+
+    def _last_words(self) -> str:
+        """Return where the job's standard error ends, and how: Slurm writes there that memory ran out."""
+        path = self._job.paths.stderr
+        try:
+            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            lines = []
+        return f"; the end of {path}: {one_line(lines[-1])}" if lines else ""
 
 
 class OneRun:
