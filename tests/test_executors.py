@@ -54,10 +54,12 @@ main()
 
 IMPATIENT = f"""
 from membench.executors import slurm_jobs
+from membench import execute
 slurm_jobs.LOST_SECONDS = slurm_jobs.LOOK_SECONDS = 0
+execute.REFUSED_SECONDS = 1
 {WITHOUT_FIGURES}
 """
-"""The same, but a job that is not in Slurm's queue is lost at once."""
+"""The same, but a job that is not in Slurm's queue is lost at once, and one that is refused offered soon."""
 
 SLURM = {
     "srun": "",
@@ -65,7 +67,8 @@ SLURM = {
     "squeue": "cat QUEUE",
     "scancel": 'sed -i "/^$1$/d" QUEUE',
     "sbatch": """
-        cat HERE/refusal >&2 2>/dev/null && exit 1
+        echo >> HERE/attempts
+        test -e HERE/refusal && cat HERE/refusal >&2 && exit 1
         sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' $1 | xargs seq 0 | sed 's/^/7_/' >> QUEUE
         echo Submitted batch job 7
     """,
@@ -294,6 +297,34 @@ def test_jobs_that_slurm_drops_without_a_word_are_lost_though_there_is_no_accoun
     assert all("its process ended: no word from its job" in record.error for record in records)
     (told,) = [record.error for record in records if "stepd" in record.error.split(", 2 times")[0]]
     assert f"; the end of {pickles}/7_1_0_log.err: slurmstepd: error: Detected 1 oom_kill event," in told
+
+
+@needs_submitit
+def test_what_slurm_refuses_at_first_is_one_line(slurm, membench, programs, tmp_path):
+    (slurm / "refusal").write_text("sbatch: note\nsbatch: error: Invalid partition name specified\n")
+    arguments = ["--executor", "slurm", "--slurm", f"folder={tmp_path / 'pickles'}"]
+    code, out, err = membench("run", "--suite", programs.suite, "--out", tmp_path / "out", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--executor slurm: the jobs are refused (FailedJobError: sbatch: error: Invalid partition" in err
+
+
+@needs_submitit
+def test_what_slurm_refuses_later_is_offered_again_and_cancels_nothing(slurm, tmp_path):
+    """Of three jobs two are lost, which is when Slurm's limit of jobs is reached for a while."""
+    programs = Programs(tmp_path, num_steps=1_000, script=IMPATIENT)
+    queue, refusal = slurm / "queue", slurm / "refusal"
+    settings = ["--executor", "slurm", "--slurm", f"folder={tmp_path / 'pickles'}"]
+    program = programs.start(tmp_path / "out", *settings)
+    wait_until(lambda: queue.read_text() == "7_0\n7_1\n7_2\n", program)
+    refusal.write_text("sbatch: error: AssocMaxSubmitJobLimit\n")
+    queue.write_text("7_2\n")
+    wait_until(lambda: len((slurm / "attempts").read_text()) > 2, program)
+    assert queue.read_text() == "7_2\n"
+    refusal.unlink()
+    wait_until(lambda: queue.read_text() == "7_2\n7_0\n7_1\n", program)
+    program.send_signal(signal.SIGINT)
+    code, err = outcome(program)
+    assert code == 130 and err.count("AssocMaxSubmitJobLimit") == 1 and queue.read_text() == ""
 
 
 @needs_submitit

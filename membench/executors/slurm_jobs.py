@@ -9,7 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +21,7 @@ import msgspec
 from membench.config import RunConfig
 from membench.engine import Engine
 from membench.errors import InputError, one_line, unknown_name
-from membench.executors import Assignment, Ending, Executor, Job, import_extra
+from membench.executors import Assignment, Ending, Executor, Job, Refusal, import_extra
 from membench.executors.on_node import RunOnNode, read_ending
 
 FOLDER = Path(".membench", "submitit")
@@ -80,10 +82,12 @@ class SlurmExecutor(Executor):
     def start(self, assignments: Sequence[Assignment]) -> list[Job]:
         """Submit an array with a job each."""
         encoded = [msgspec.json.encode(assignment) for assignment in assignments]
+        errors = self._submitit.core.utils
         try:
-            jobs = self._executor.map_array(OneRun(), encoded)
-        except (self._submitit.core.utils.FailedJobError, OSError) as error:
-            raise InputError(f"--executor slurm: the jobs are refused ({_last_line(error)})") from None
+            with redirect_stderr(StringIO()):  # there submitit repeats what sbatch says
+                jobs = self._executor.map_array(OneRun(), encoded)
+        except (errors.FailedJobError, errors.FailedSubmissionError, OSError) as error:
+            raise Refusal(f"--executor slurm: the jobs are refused ({_last_line(error)})") from None
         return [
             SlurmJob(assignment, job, self._cluster)
             for assignment, job in zip(assignments, jobs, strict=True)
