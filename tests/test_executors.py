@@ -204,7 +204,17 @@ def test_an_extra_that_is_not_there_is_named(executor, package, membench, progra
     ("settings", "message"),
     [
         (["patrition=gpu"], "--slurm 'patrition': unknown; did you mean 'partition'?"),
-        (["cluster=moon"], "submitit takes no jobs here (AutoExecutor doesn't know any executor named moon"),
+        (["cluster=moon"], "--slurm cluster=moon: must be slurm or local"),
+        (["cluster=debug"], "--slurm cluster=debug: must be slurm or local"),
+        (["cluster=[]"], "--slurm cluster=[]: must be slurm or local"),
+        (["nodes=x"], "--slurm nodes=x: must be 1, for a run is one task on one node"),
+        (["nodes=2"], "--slurm nodes=2: must be 1"),
+        (["ntasks_per_node=true"], "--slurm ntasks_per_node=True: must be 1"),
+        (
+            ["array_parallelism=all"],
+            "--slurm array_parallelism=all: must be a whole number",
+        ),
+        (["array_parallelism=0"], "--slurm array_parallelism=0: must be a whole number"),
         (["cluster=local", "time=soon"], 'Parameter "timeout_min" expected type'),
         (["cluster=local", "folder=OUT/submitit"], "must lie outside the results folder"),
     ],

@@ -30,6 +30,9 @@ FOLDER = Path(".membench", "submitit")
 OURS = ("folder", "cluster")
 """Settings that are not submitit's parameters."""
 
+CLUSTERS = ("slurm", "local")
+"""submitit's, of which the second is this machine, without Slurm."""
+
 TIME_MINUTES = 60
 """Limit of a job, unless --slurm time=MINUTES says otherwise. A run that takes longer is requeued."""
 
@@ -52,6 +55,7 @@ class SlurmExecutor(Executor):
         for name in engine.slurm:
             if name not in legal:
                 raise unknown_name("--slurm", name, legal)
+        _check_values(engine.slurm)
         self._cluster = engine.slurm.get("cluster", "slurm")
         settings = {
             "time": TIME_MINUTES,
@@ -187,6 +191,19 @@ class OneRun:
 def legal_settings(submitit: Any) -> list[str]:
     """Return what --slurm may set: what `sbatch` is told, by submitit's names, and `OURS`."""
     return sorted({*submitit.SlurmExecutor._valid_parameters(), *OURS})
+
+
+def _check_values(settings: Mapping[str, Any]) -> None:
+    """Refuse what submitit would take, but stumble over later or do something else with."""
+    if settings.get("cluster", "slurm") not in CLUSTERS:
+        raise InputError(f"--slurm cluster={settings['cluster']}: must be {' or '.join(CLUSTERS)}")
+    for name in ("nodes", "ntasks_per_node"):
+        value = settings.get(name, 1)
+        if type(value) is not int or value != 1:
+            raise InputError(f"--slurm {name}={value}: must be 1, for a run is one task on one node")
+    most = settings.get("array_parallelism", MOST_JOBS)
+    if type(most) is not int or most < 1:
+        raise InputError(f"--slurm array_parallelism={most}: must be a whole number of jobs from 1 on")
 
 
 def _by_submitit_s_names(settings: Mapping[str, Any]) -> dict[str, Any]:
