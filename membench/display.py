@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from membench.errors import one_line
-from membench.execute import Standing
+from membench.execute import REFUSED_SECONDS, Standing
 from membench.records import RunRecord
 
 STATUS_STYLES = {"solved": "green", "unsolved": "yellow", "diverged": "red", "failed": "bold red"}
@@ -39,7 +39,7 @@ class SuiteDisplay:
         )
         self.task = self.bar.add_task("runs", total=num_planned, completed=num_present, note="")
         self.num_present, self.num_shown = num_present, 0
-        self.is_waiting = False
+        self.is_waiting, self.is_refused = False, False
         self.live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "SuiteDisplay":
@@ -60,6 +60,12 @@ class SuiteDisplay:
         if standing.elsewhere and not standing.running and not self.is_waiting:
             self.console.print(f"waiting for another process at work on {len(standing.elsewhere)} runs")
         self.is_waiting = bool(standing.elsewhere) and not standing.running
+        if standing.refusal and not self.is_refused:
+            sentence = (
+                f"{standing.refusal}; until they are taken, they are offered every {REFUSED_SECONDS:g} s"
+            )
+            self.console.print(Text(one_line(sentence)), soft_wrap=True)
+        self.is_refused = bool(standing.refusal)
         if self.console.is_terminal:
             self.bar.update(self.task, completed=self.num_present + self.num_shown, note=self._note(standing))
             self.live.update(Group(self.bar, self._running(standing)))

@@ -1,5 +1,6 @@
 """Many runs: those that a results folder lacks, side by side, through whatever befalls the processes."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from membench.devices import check_device
 from membench.engine import LOCAL, Engine
 from membench.envs import make_task
 from membench.errors import InputError
-from membench.executors import Assignment, Ending, Executor, Job, make_executor
+from membench.executors import Assignment, Ending, Executor, Job, Refusal, make_executor
 from membench.executors.processes import noticing_stops
 from membench.progress import Note, read_note
 from membench.records import (
@@ -34,6 +35,9 @@ from membench.train import failed_record
 
 PROGRESS_SECONDS = 0.5
 """Time between two looks at what is running."""
+
+REFUSED_SECONDS = 60.0
+"""Time after which runs are offered again that the executor has refused."""
 
 FRUITLESS_ATTEMPTS = 2
 """So many processes in a row lost without a new checkpoint: the run itself is what ends them."""
@@ -77,6 +81,8 @@ class Standing:
     running: list[RunConfig] = field(default_factory=list)
     elsewhere: list[RunConfig] = field(default_factory=list)
     """Runs that another process is at work on."""
+    refusal: str = ""
+    """Why the executor takes no more runs now; they are offered again every `REFUSED_SECONDS`."""
     finished: list[RunRecord] = field(default_factory=list)
     """Without their learning curves, which are on disk."""
 
@@ -112,7 +118,8 @@ def run_all(
     """Carry out runs side by side, each written to disk as soon as it ends.
 
     A run whose process is lost goes on from its checkpoint in another one. A run that another program is at
-    work on is left to it, and taken over should that end without a record.
+    work on is left to it, and taken over should that end without a record. An executor that has taken runs
+    and takes no more is offered them again; what is under way goes on meanwhile.
 
     Args:
         configs: the runs; what records they have is to be done again.
@@ -134,12 +141,12 @@ def run_all(
     logs.check_locks(results)
     executor = make_executor(engine, configs, results)
     standing = Standing(results.resolve(), configs, engine.num_jobs or executor.num_slots)
-    queue = _Queue(standing, care, executor)
+    queue = _Queue(standing, care, executor, engine.num_jobs)
     with noticing_stops() as stop:
         try:
             while queue.is_busy and not (stop.number and not queue.jobs):
                 if stop.number is None:
-                    queue.fill(engine.num_jobs or executor.num_slots)
+                    queue.fill()
                 else:
                     queue.empty()
                 queue.attend()
@@ -164,8 +171,8 @@ def forget_checkpoints(configs: list[RunConfig], results: Path) -> None:
 class _Queue:
     """The runs of one command: which wait, which are at work, and what became of the others."""
 
-    def __init__(self, standing: Standing, care: Care, executor: Executor):
-        self.standing, self.care, self.executor = standing, care, executor
+    def __init__(self, standing: Standing, care: Care, executor: Executor, num_jobs: int | None):
+        self.standing, self.care, self.executor, self.num_jobs = standing, care, executor, num_jobs
         self.results = standing.results
         self.waiting = list(standing.planned)
         self.jobs: list[Job] = []
@@ -177,14 +184,33 @@ class _Queue:
         self.fruitless: Counter[str] = Counter()
         """How many processes of a run were lost in a row without a new checkpoint."""
         self.is_emptied = False
+        self.has_started = False
+        self.refused_until = 0.0
 
     @property
     def is_busy(self) -> bool:
         """Whether a run waits or is at work."""
         return bool(self.waiting or self.jobs)
 
-    def fill(self, num_slots: int) -> None:
-        """Start waiting runs as far as there is room, but for those that another program is at work on."""
+    def fill(self) -> None:
+        """Start waiting runs as far as there is room, unless they were refused a moment ago.
+
+        Raises:
+            Refusal: if the very first are refused.
+        """
+        if not self.waiting or time.monotonic() < self.refused_until:
+            return
+        try:
+            self._start(self._choose(self.num_jobs or self.executor.num_slots))
+            self.standing.refusal = ""
+        except Refusal as refusal:
+            if not self.has_started:
+                raise
+            self.standing.refusal = str(refusal)
+            self.refused_until = time.monotonic() + REFUSED_SECONDS
+
+    def _choose(self, num_slots: int) -> list[RunConfig]:
+        """Return the runs to start, in order, which are none that another program is at work on."""
         elsewhere, chosen = [], []
         for config in list(self.waiting):
             if len(self.jobs) + len(chosen) >= num_slots:
@@ -195,11 +221,17 @@ class _Queue:
             elif logs.is_claimed(self.results, config.run_id):
                 elsewhere.append(config)
             else:
-                self.waiting.remove(config)
                 chosen.append(config)
         self.standing.elsewhere = elsewhere
-        if chosen:
-            self.jobs += self.executor.start([self._assignment(config) for config in chosen])
+        return chosen
+
+    def _start(self, configs: list[RunConfig]) -> None:
+        if not configs:
+            return
+        self.jobs += self.executor.start([self._assignment(config) for config in configs])
+        self.has_started = True
+        for config in configs:
+            self.waiting.remove(config)
 
     def _is_done(self, config: RunConfig) -> bool:
         record = record_path(self.results, config.run_id)

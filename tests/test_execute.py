@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from click.exceptions import Exit
+from rich.console import Console
 from test_chaos import members
 from test_checkpoints import plain
 from test_train import small_config
@@ -21,9 +23,12 @@ from membench import logs
 from membench.care import Care
 from membench.checkpoints import checkpoint_path
 from membench.cli.running import keeping_what_is_done
+from membench.display import SuiteDisplay
 from membench.engine import Engine
 from membench.errors import InputError
 from membench.execute import run_all
+from membench.executors import Refusal
+from membench.executors.local import LocalJob, LocalPool
 from membench.memory import Memory
 from membench.records import make_results_folder, read_record, record_path, stamp_of
 from membench.train import train
@@ -102,6 +107,60 @@ def test_a_run_that_ends_every_process_fails_with_its_last_words_while_the_other
     assert error.startswith("its process ended: killed by SIGKILL, 2 times in a row without a new checkpoint")
     assert f"logs/{killed.run_id}.log" in error and "started: test_execute:Faulty" in error
     assert read_record(record_path(tmp_path, killed.run_id)).status == "failed"
+
+
+class Moody(LocalPool):
+    """A pool of two slots that refuses at some calls, counted from 1, of `start` or of `num_slots`."""
+
+    def __init__(self, **calls):
+        super().__init__()
+        self.calls, self.counts = calls, Counter()
+
+    def refuse(self, name):
+        self.counts[name] += 1
+        if self.counts[name] in self.calls.get(name, ()):
+            raise Refusal(f"not now, at call {self.counts[name]}")
+
+    @property
+    def num_slots(self):
+        self.refuse("num_slots")
+        return 2
+
+    def start(self, assignments):
+        self.refuse("start")
+        return super().start(assignments)
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("start", (2, 3)), ("num_slots", (3, 4))],  # once the first two runs are taken and one of them is lost
+)
+def test_a_refusal_after_the_first_runs_is_waited_out_and_ends_no_other_run(
+    name, calls, tmp_path, monkeypatch, capsys
+):
+    killed, sound = faulty(fault="kill", marker=str(tmp_path / "marker")), faulty()
+    executor = Moody(**{name: calls})
+    refusals, display = [], SuiteDisplay(Console(stderr=True, width=40), 2, 0)
+
+    def look(standing):
+        refusals.append(standing.refusal)
+        display.update(standing)
+
+    monkeypatch.setattr("membench.execute.make_executor", lambda *arguments: executor)
+    monkeypatch.setattr("membench.execute.REFUSED_SECONDS", 1.0)
+    monkeypatch.setattr(LocalJob, "kill", lambda job: pytest.fail("a run was ended"))
+    records = run_all([killed, sound], tmp_path, on_change=look)
+    assert [record.status for record in records] == ["unsolved"] * 2
+    assert {*refusals} == {"", *(f"not now, at call {number}" for number in calls)}
+    assert not refusals[-1]
+    said = capsys.readouterr().err
+    assert said.count("not now, at call ") == 1 and "are offered every 60 s\n" in said
+
+
+def test_a_refusal_of_the_very_first_runs_is_the_user_s(tmp_path, monkeypatch):
+    monkeypatch.setattr("membench.execute.make_executor", lambda *arguments: Moody(start=(1,)))
+    with pytest.raises(InputError, match="not now, at call 1"):
+        run([faulty()], tmp_path)
 
 
 def test_a_process_that_hangs_is_replaced_and_its_log_says_where_it_hung(tmp_path):

@@ -52,16 +52,39 @@ main()
 """
 """The command line, but for the figures, which take longer than the runs."""
 
+IMPATIENT = f"""
+from membench.executors import slurm_jobs
+from membench import execute
+slurm_jobs.LOST_SECONDS = slurm_jobs.LOOK_SECONDS = 0
+execute.REFUSED_SECONDS = 1
+{WITHOUT_FIGURES}
+"""
+"""The same, but a job that is not in Slurm's queue is lost at once, and one that is refused offered soon."""
+
+SLURM = {
+    "srun": "",
+    "sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1",
+    "squeue": "cat QUEUE",
+    "scancel": 'sed -i "/^$1$/d" QUEUE',
+    "sbatch": """
+        echo >> HERE/attempts
+        test -e HERE/refusal && cat HERE/refusal >&2 && exit 1
+        sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' $1 | xargs seq 0 | sed 's/^/7_/' >> QUEUE
+        echo Submitted batch job 7
+    """,
+}
+"""A Slurm without accounting, on which jobs wait in its queue for ever: bodies of shell scripts."""
+
 
 class Programs:
     """A suite, and the command that runs it into a results folder."""
 
-    def __init__(self, folder, num_steps):
-        self.folder, self.suite = folder, folder / "tiny.toml"
+    def __init__(self, folder, num_steps, script=WITHOUT_FIGURES):
+        self.folder, self.suite, self.script = folder, folder / "tiny.toml", script
         self.suite.write_text(SUITE.replace("STEPS", str(num_steps)))
 
     def start(self, results, *arguments):
-        command = [sys.executable, "-c", WITHOUT_FIGURES, "run", "--suite", self.suite, "--out", results]
+        command = [sys.executable, "-c", self.script, "run", "--suite", self.suite, "--out", results]
         command += ["--checkpoint-seconds", "0.5", *arguments]
         return subprocess.Popen(
             list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -181,7 +204,17 @@ def test_an_extra_that_is_not_there_is_named(executor, package, membench, progra
     ("settings", "message"),
     [
         (["patrition=gpu"], "--slurm 'patrition': unknown; did you mean 'partition'?"),
-        (["cluster=moon"], "submitit takes no jobs here (AutoExecutor doesn't know any executor named moon"),
+        (["cluster=moon"], "--slurm cluster=moon: must be slurm or local"),
+        (["cluster=debug"], "--slurm cluster=debug: must be slurm or local"),
+        (["cluster=[]"], "--slurm cluster=[]: must be slurm or local"),
+        (["nodes=x"], "--slurm nodes=x: must be 1, for a run is one task on one node"),
+        (["nodes=2"], "--slurm nodes=2: must be 1"),
+        (["ntasks_per_node=true"], "--slurm ntasks_per_node=True: must be 1"),
+        (
+            ["array_parallelism=all"],
+            "--slurm array_parallelism=all: must be a whole number",
+        ),
+        (["array_parallelism=0"], "--slurm array_parallelism=0: must be a whole number"),
         (["cluster=local", "time=soon"], 'Parameter "timeout_min" expected type'),
         (["cluster=local", "folder=OUT/submitit"], "must lie outside the results folder"),
     ],
@@ -235,6 +268,85 @@ def test_ctrl_c_saves_what_slurm_is_at_work_on(programs, local):
     assert program.returncode == 130 and "this goes on: membench run" in err
     assert "; its checkpoint is complete" in "".join(logs_of(results))
     see_that_they_are_the_same(programs.run("stopped"), local, 3)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Put `SLURM` on the path; return its folder: `queue` lists its jobs, `refusal` is what it answers."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    (folder / "queue").touch()
+    for name, body in SLURM.items():
+        body = body.replace("QUEUE", str(folder / "queue")).replace("HERE", str(folder))
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder
+
+
+def outcome(program, seconds=120):
+    """Return a program's exit code and what it said, once it has ended; it does not outlive the test."""
+    try:
+        _, err = program.communicate(timeout=seconds)
+    finally:
+        program.kill()
+    return program.returncode, err
+
+
+@needs_submitit
+def test_jobs_that_slurm_drops_without_a_word_are_lost_though_there_is_no_accounting(slurm, tmp_path):
+    programs, pickles = Programs(tmp_path, num_steps=1_000, script=IMPATIENT), tmp_path / "pickles"
+    (slurm / "queue").unlink()
+    (slurm / "queue").symlink_to("/dev/null")
+    pickles.mkdir()
+    (pickles / "7_1_0_log.err").write_text("slurmstepd: error: Detected 1 oom_kill event\n\n")
+    program = programs.start(tmp_path / "out", "--executor", "slurm", "--slurm", f"folder={pickles}")
+    code, err = outcome(program)
+    records, _ = read_records(tmp_path / "out")
+    assert [record.status for record in records] == ["failed"] * 3, (code, err)
+    assert all("its process ended: no word from its job" in record.error for record in records)
+    (told,) = [record.error for record in records if "stepd" in record.error.split(", 2 times")[0]]
+    assert f"; the end of {pickles}/7_1_0_log.err: slurmstepd: error: Detected 1 oom_kill event," in told
+
+
+@needs_submitit
+def test_what_slurm_refuses_at_first_is_one_line(slurm, membench, programs, tmp_path):
+    (slurm / "refusal").write_text("sbatch: note\nsbatch: error: Invalid partition name specified\n")
+    arguments = ["--executor", "slurm", "--slurm", f"folder={tmp_path / 'pickles'}"]
+    code, out, err = membench("run", "--suite", programs.suite, "--out", tmp_path / "out", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--executor slurm: the jobs are refused (FailedJobError: sbatch: error: Invalid partition" in err
+
+
+@needs_submitit
+def test_what_slurm_refuses_later_is_offered_again_and_cancels_nothing(slurm, tmp_path):
+    """Of three jobs two are lost, which is when Slurm's limit of jobs is reached for a while."""
+    programs = Programs(tmp_path, num_steps=1_000, script=IMPATIENT)
+    queue, refusal = slurm / "queue", slurm / "refusal"
+    settings = ["--executor", "slurm", "--slurm", f"folder={tmp_path / 'pickles'}"]
+    program = programs.start(tmp_path / "out", *settings)
+    wait_until(lambda: queue.read_text() == "7_0\n7_1\n7_2\n", program)
+    refusal.write_text("sbatch: error: AssocMaxSubmitJobLimit\n")
+    queue.write_text("7_2\n")
+    wait_until(lambda: len((slurm / "attempts").read_text()) > 2, program)
+    assert queue.read_text() == "7_2\n"
+    refusal.unlink()
+    wait_until(lambda: queue.read_text() == "7_2\n7_0\n7_1\n", program)
+    program.send_signal(signal.SIGINT)
+    code, err = outcome(program)
+    assert code == 130 and err.count("AssocMaxSubmitJobLimit") == 1 and queue.read_text() == ""
+
+
+@needs_submitit
+def test_ctrl_c_withdraws_what_waits_in_slurm_s_queue_and_ends(slurm, tmp_path):
+    programs = Programs(tmp_path, num_steps=1_000)
+    settings = ["--executor", "slurm", "--slurm", f"folder={tmp_path / 'pickles'}"]
+    program = programs.start(tmp_path / "out", *settings)
+    wait_until(lambda: (slurm / "queue").read_text() == "7_0\n7_1\n7_2\n", program)
+    program.send_signal(signal.SIGINT)
+    code, err = outcome(program)
+    assert code == 130 and "this goes on: membench run" in err
+    assert (slurm / "queue").read_text() == ""
 
 
 def squeue(*arguments):

@@ -31,6 +31,10 @@ class Assignment(Struct, frozen=True, kw_only=True):
     stall_seconds: float
 
 
+class Refusal(InputError):  # noqa: N818
+    """The executor takes no runs now: before it has taken any, a mistake of the user's; later, it may yet."""
+
+
 class Ending(Struct, frozen=True):
     """How an attempt at a run ended."""
 
@@ -69,12 +73,16 @@ class Executor(ABC):
         """Jobs at a time, where the command does not say how many.
 
         Raises:
-            InputError: if there is, or is no longer, room for any.
+            Refusal: if there is no room for any.
         """
 
     @abstractmethod
     def start(self, assignments: Sequence[Assignment]) -> list[Job]:
-        """Take these on, all at once."""
+        """Take these on, all at once.
+
+        Raises:
+            Refusal: if they are not taken.
+        """
 
     @abstractmethod
     def wait(self, jobs: Sequence[Job], seconds: float) -> list[Job]:

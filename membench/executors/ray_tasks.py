@@ -17,7 +17,7 @@ import msgspec
 from membench.config import RunConfig
 from membench.engine import Engine
 from membench.errors import InputError, one_line
-from membench.executors import Assignment, Ending, Executor, Job, import_extra
+from membench.executors import Assignment, Ending, Executor, Job, Refusal, import_extra
 from membench.executors.on_node import RunOnNode, read_ending
 
 Resources = dict[str, float]
@@ -61,7 +61,7 @@ class RayExecutor(Executor):
         """As many runs as the nodes that are alive have room for.
 
         Raises:
-            InputError: if none of them has room for one of the runs.
+            Refusal: if none of them has room for one of the runs.
         """
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return min(_room(needs, nodes) for needs in self._all_needs)
@@ -125,7 +125,7 @@ def _room(needs: Resources, nodes: list[Resources]) -> int:
         most = ", ".join(
             f"{max((node.get(name, 0) for node in nodes), default=0):g} {name}" for name in needs
         )
-        raise InputError(
+        raise Refusal(
             f"--executor ray: a run needs {asked} on one node, and no node of the cluster has that "
             f"(alive: {len(nodes)}; the most that one has: {most})"
         )

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +21,7 @@ import msgspec
 from membench.config import RunConfig
 from membench.engine import Engine
 from membench.errors import InputError, one_line, unknown_name
-from membench.executors import Assignment, Ending, Executor, Job, import_extra
+from membench.executors import Assignment, Ending, Executor, Job, Refusal, import_extra
 from membench.executors.on_node import RunOnNode, read_ending
 
 FOLDER = Path(".membench", "submitit")
@@ -27,6 +29,9 @@ FOLDER = Path(".membench", "submitit")
 
 OURS = ("folder", "cluster")
 """Settings that are not submitit's parameters."""
+
+CLUSTERS = ("slurm", "local")
+"""submitit's, of which the second is this machine, without Slurm."""
 
 TIME_MINUTES = 60
 """Limit of a job, unless --slurm time=MINUTES says otherwise. A run that takes longer is requeued."""
@@ -50,6 +55,7 @@ class SlurmExecutor(Executor):
         for name in engine.slurm:
             if name not in legal:
                 raise unknown_name("--slurm", name, legal)
+        _check_values(engine.slurm)
         self._cluster = engine.slurm.get("cluster", "slurm")
         settings = {
             "time": TIME_MINUTES,
@@ -80,10 +86,12 @@ class SlurmExecutor(Executor):
     def start(self, assignments: Sequence[Assignment]) -> list[Job]:
         """Submit an array with a job each."""
         encoded = [msgspec.json.encode(assignment) for assignment in assignments]
+        errors = self._submitit.core.utils
         try:
-            jobs = self._executor.map_array(OneRun(), encoded)
-        except (self._submitit.core.utils.FailedJobError, OSError) as error:
-            raise InputError(f"--executor slurm: the jobs are refused ({_last_line(error)})") from None
+            with redirect_stderr(StringIO()):  # there submitit repeats what sbatch says
+                jobs = self._executor.map_array(OneRun(), encoded)
+        except (errors.FailedJobError, errors.FailedSubmissionError, OSError) as error:
+            raise Refusal(f"--executor slurm: the jobs are refused ({_last_line(error)})") from None
         return [
             SlurmJob(assignment, job, self._cluster)
             for assignment, job in zip(assignments, jobs, strict=True)
@@ -134,10 +142,24 @@ class SlurmJob(Job):
 
     def ending(self) -> Ending:
         """Return how the run ended, or what became of its job."""
+        if not self.has_told():  # submitit would wait for Slurm's accounting, which may not be there
+            return self._unheard(f"no word from its job{self._last_words()}")
         try:
             return read_ending(self._job.result())
         except Exception as error:  # submitit's, and whatever the job raised
-            return Ending("interrupted") if self._is_leaving else Ending("lost", _last_line(error))
+            return self._unheard(_last_line(error))
+
+    def _unheard(self, cause: str) -> Ending:
+        return Ending("interrupted") if self._is_leaving else Ending("lost", cause)
+
+    def _last_words(self) -> str:
+        """Return where the job's standard error ends, and how: Slurm writes there that memory ran out."""
+        path = self._job.paths.stderr
+        try:
+            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            lines = []
+        return f"; the end of {path}: {one_line(lines[-1])}" if lines else ""
 
 
 class OneRun:
@@ -169,6 +191,19 @@ class OneRun:
 def legal_settings(submitit: Any) -> list[str]:
     """Return what --slurm may set: what `sbatch` is told, by submitit's names, and `OURS`."""
     return sorted({*submitit.SlurmExecutor._valid_parameters(), *OURS})
+
+
+def _check_values(settings: Mapping[str, Any]) -> None:
+    """Refuse what submitit would take, but stumble over later or do something else with."""
+    if settings.get("cluster", "slurm") not in CLUSTERS:
+        raise InputError(f"--slurm cluster={settings['cluster']}: must be {' or '.join(CLUSTERS)}")
+    for name in ("nodes", "ntasks_per_node"):
+        value = settings.get(name, 1)
+        if type(value) is not int or value != 1:
+            raise InputError(f"--slurm {name}={value}: must be 1, for a run is one task on one node")
+    most = settings.get("array_parallelism", MOST_JOBS)
+    if type(most) is not int or most < 1:
+        raise InputError(f"--slurm array_parallelism={most}: must be a whole number of jobs from 1 on")
 
 
 def _by_submitit_s_names(settings: Mapping[str, Any]) -> dict[str, Any]:
