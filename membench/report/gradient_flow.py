@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from membench.report import text
+from membench.report.differences import GRADIENT
 from membench.report.frame import cells, is_lost, num_solved, varying_settings
 from membench.report.judging import Finding, larger, runs_with_both, verdict
 from membench.report.looks import display_name
@@ -74,7 +75,7 @@ def gates_preserve_gradients(frame: pd.DataFrame) -> Finding | None:
     """Judge whether more of the gradient reaches the cue in a GRU than in an RNN, both untrained."""
     if CLIP in frame:
         frame = frame.loc[frame[CLIP] > 0]  # what is clipped later is the same before
-    return larger("cue_share", "gru", "rnn", text.two_digits)(
+    return larger("cue_share", "gru", "rnn", text.two_digits, GRADIENT)(
         frame.assign(cue_share=cue_shares(frame, "before"))
     )
 
