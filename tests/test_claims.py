@@ -13,6 +13,7 @@ from membench.frame import to_frame
 from membench.plan import Plan, read_plan, write_plan
 from membench.records import CueGradient, make_results_folder, pack_records, write_record
 from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
+from membench.report.comparisons import comparison_tables
 from membench.report.differences import (
     EXACT,
     SPEED,
@@ -154,6 +155,12 @@ def test_a_value_whose_runs_were_all_lost_is_the_least_stable():
     assert found.verdict == "holds" and found.measured.endswith("0.00, 0.00, all lost")
 
 
+def test_a_lost_run_ran_nowhere():
+    lost = tidy(to_frame([make_record("mamba", status="failed", success=None)]))
+    shown = comparison_tables(lost)["gru_pmm_vs_mamba"].shown.set_index("Feature")
+    assert shown.loc["Hardware", "Mamba: measured"] == "every run was lost"
+
+
 def test_lost_runs_do_not_show_that_a_gpu_is_needed():
     (claim,) = (claim for claim in CLAIMS if "GPUs only" in claim.words)
     assert judged(claim.judge, [make_record("mamba", status="failed", success=None)]) is None
@@ -179,6 +186,29 @@ def test_differences_pair_seeds():
     assert found.verdict == "holds" and "+0.03" in found.measured
 
 
+def test_two_memories_at_chance_are_not_alike_because_a_third_one_learned():
+    chance = {"status": "unsolved", "success": 0.25}
+    records = [make_record("gru", **chance), make_record("lstm", **chance), make_record("mamba")]
+    assert judged(similar("gru", "lstm"), records) is None
+    assert judged(similar("gru", "mamba"), records).verdict == "does not hold"
+
+
+def test_what_helps_in_one_task_and_hurts_in_another_depends():
+    rate = "ppo.learning_rate_schedule"
+    records = [
+        run_with(rate, schedule, horizon=horizon, **solved_in(steps))
+        for schedule, horizon, steps in [
+            ("cosine", 5, 4_000),
+            ("constant", 5, 20_000),
+            ("cosine", 20, 20_000),
+            ("constant", 20, 4_000),
+        ]
+    ]
+    found = judged(helps(rate, "cosine", "constant"), records)
+    assert found.verdict == "depends"
+    assert "GRU, horizon 5: 1/1 solved in 4,000 steps, otherwise 1/1 solved in 20,000" in found.measured
+
+
 def test_what_helps_is_compared_where_both_were_run():
     rate = "ppo.learning_rate_schedule"
     records = [
@@ -190,7 +220,7 @@ def test_what_helps_is_compared_where_both_were_run():
     ]
     found = judged(helps(rate, "cosine", "constant"), records)
     assert (found.verdict, found.runs) == ("depends", 4)
-    assert "GRU 1/1 solved in 4,000 steps, otherwise 1/1 solved in 8,000 steps" in found.measured
+    assert "GRU, horizon 10: 1/1 solved in 4,000 steps, otherwise 1/1 solved in 8,000 steps" in found.measured
     assert judged(helps(rate, "step", "constant"), records) is None
 
 

@@ -137,7 +137,7 @@ def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str], t
         agreed, measured = [], []
         for cell, of_ours in left.groupby("cell", sort=False)[column]:
             of_theirs = right.loc[right.cell == cell, column]
-            medians = float(of_ours.median()), float(of_theirs.median())
+            medians = [float(np.median(values)) for values in (of_ours, of_theirs)]
             agreed.append(agrees(borne_out(tolerance.order(*medians), of_ours, of_theirs)))
             measured.append(f"{cell}: {shown(medians[0])} against {shown(medians[1])}")
         return Finding("; ".join(measured), verdict(agreed), len(left) + len(right))
@@ -174,8 +174,9 @@ def similar(ours: str, theirs: str) -> Judge:
     """Judge whether two memories' mean success is alike in each task that one of them learned."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        is_learned = (frame.status == "solved").groupby(frame.cell).transform("any")
-        left, right = _sides(frame.loc[is_learned], ours, theirs)
+        pair = pd.concat(_sides(frame, ours, theirs))
+        is_learned = (pair.status == "solved").groupby(pair.cell).transform("any")
+        left, right = _sides(pair.loc[is_learned], ours, theirs)
         differences = paired_differences(left, right)
         if not differences:
             return None
@@ -202,7 +203,7 @@ def _shown_difference(differences: Strata) -> str:
 def helps(
     setting: str, value: str | float, usual: str | float, *, unstated: str | float | None = None
 ) -> Judge:
-    """Judge whether a value of a setting does better, as in `impact`, than the usual one.
+    """Judge whether a value of a setting does better than the usual one, in every task of every memory.
 
     `unstated` is what a run has that does not state the setting: its class's default.
     """
@@ -214,11 +215,11 @@ def helps(
         if pair.empty:
             return None
         agreed, measured = [], []
-        for name, runs in pair.groupby("architecture", sort=False):
-            best = best_values(runs, setting)
-            agreed.append(set(best.values()) == {value} if best else None)
-            told = [_progress(runs.loc[runs[setting] == one]) for one in (value, usual)]
-            measured.append(f"{display_name(str(name))} {told[0]}, otherwise {told[1]}")
+        for (name, task), runs in pair.groupby(["architecture", "task_name"], sort=False):
+            sides = [runs.loc[runs[setting] == one] for one in (value, usual)]
+            agreed.append(agrees(order_of_progress(*sides)))
+            told = ", otherwise ".join(map(_progress, sides))
+            measured.append(f"{display_name(str(name))}, {task}: {told}")
         return Finding("; ".join(measured), verdict(agreed), len(pair))
 
     return judge

@@ -13,12 +13,15 @@ from membench.suite import list_presets, load_preset
 
 
 def preset_of(run: pd.Series) -> str | None:
-    """Return the preset that states every setting of a run of a tidy frame as it is; None if none does."""
-    for name in list_presets():
-        stated = flatten(load_preset(name).settings_for(run.architecture))
-        if stated and all(run.settings.get(setting) == value for setting, value in stated.items()):
-            return name
-    return None
+    """Return the preset whose settings all are those of a run of a tidy frame; None if there is none.
+
+    Of several, that which states most: the settings of one can be a part of another's.
+    """
+    stated = {name: flatten(load_preset(name).settings_for(run.architecture)) for name in list_presets()}
+    followed = [
+        name for name, settings in stated.items() if settings and settings.items() <= run.settings.items()
+    ]
+    return max(followed, key=lambda name: len(stated[name]), default=None)
 
 
 def has_presets(frame: pd.DataFrame) -> bool:

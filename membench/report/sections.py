@@ -75,7 +75,8 @@ def _gradient_flow(contents: Contents) -> list[Part]:
         The gradient of the answers' cross-entropy with respect to what the step of the cue shows: its norm
         (root mean square over 32 episodes) and its share of that with respect to all steps, medians over
         runs, before training and after. Where all is learned the loss is near zero, and so is its gradient:
-        the share still compares. *Diverged* is the share of runs lost; the *largest norm* is that of an
+        the share still compares. *Diverged* is the share of the runs that did not
+        fail; the *largest norm* is that of an
         update's mean gradient, before clipping, at any evaluation.
         """,
     )
@@ -304,7 +305,7 @@ def _what_success_costs(contents: Contents) -> list[Part]:
             "pareto",
             """
             Success is the interquartile mean over all cells; prices are medians in the last cell. An oracle
-            that is shown the cue again does not compete.
+            that is shown the cue again does not compete, nor does a memory that lacks runs in a cell.
             """,
         ),
     ]
