@@ -60,8 +60,8 @@ def _num_answers(config: RunConfig) -> int | None:
 def to_frame(records: list[RunRecord]) -> pd.DataFrame:
     """Return one row per run.
 
-    The record's plain fields; `parameters` as its total; `num_answers`, the independent ones that `success` is a share of,
-    and None under MAML, where adapted weights are shared by the answers within a mapping;
+    The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of,
+    and None under MAML, where the answers within a mapping share adapted weights and are not independent;
     `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
     configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
     each; the fields `STRUCTURED` as they are; `code` and `machine`, where the run comes from, by the numbers

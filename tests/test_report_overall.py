@@ -126,6 +126,11 @@ def test_a_memory_that_lacks_runs_in_a_cell_does_not_compete():
     assert "LSTM: not in every cell" in labels(figures_for(frame)["pareto"](frame))
 
 
+def test_memories_of_which_none_ran_in_every_cell_have_no_front():
+    frame = tidy(to_frame([make_record("gru", 5), make_record("lstm", 20)]))
+    assert "pareto" not in all_tables(frame) and "pareto" not in figures_for(frame)
+
+
 def test_success_over_settings_has_no_price():
     records = [run_with("memory.num_layers", layers, name) for layers in (1, 2) for name in ("gru", "lstm")]
     frame = tidy(to_frame(records))

@@ -215,7 +215,8 @@ def helps(
         if pair.empty:
             return None
         agreed, measured = [], []
-        for (name, task), runs in pair.groupby(["architecture", "task_name"], sort=False):
+        for _, runs in pair.groupby(["architecture", "task_name"], sort=False):
+            name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
             sides = [runs.loc[runs[setting] == one] for one in (value, usual)]
             agreed.append(agrees(order_of_progress(*sides)))
             told = ", otherwise ".join(map(_progress, sides))

@@ -75,9 +75,11 @@ def pareto_table(frame: pd.DataFrame) -> Table:
 def has_prices(frame: pd.DataFrame) -> bool:
     """Return whether success over all cells of a tidy frame can stand beside the price in the last one.
 
-    It cannot with one memory, nor where settings tell cells apart: the last cell is one of those settings.
+    It cannot with one memory, nor if none has runs in every cell, nor where settings tell cells apart: the
+    last cell is one of those settings.
     """
-    return len(set(frame.architecture)) > 1 and not varying_settings(frame)
+    names = set(frame.architecture)
+    return len(names) > 1 and not_in_every_cell(frame) < names and not varying_settings(frame)
 
 
 def not_in_every_cell(frame: pd.DataFrame) -> set[str]:
