@@ -51,10 +51,17 @@ def told_settings(config: RunConfig) -> dict[str, str | float | int]:
     return told | {"curriculum": ",".join(stages)}
 
 
+def _num_answers(config: RunConfig) -> int | None:
+    if config.objective == "maml":
+        return None
+    return config.evaluation.num_final_episodes * make_task(config.task).num_questions
+
+
 def to_frame(records: list[RunRecord]) -> pd.DataFrame:
     """Return one row per run.
 
-    The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of;
+    The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of,
+    and None under MAML, where the answers within a mapping share adapted weights and are not independent;
     `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
     configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
     each; the fields `STRUCTURED` as they are; `code` and `machine`, where the run comes from, by the numbers
@@ -74,8 +81,7 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
             "device": record.config.device,
             "objective": record.config.objective,
             "ladder": record.config.ladder,
-            "num_answers": record.config.evaluation.num_final_episodes
-            * make_task(record.config.task).num_questions,
+            "num_answers": _num_answers(record.config),
             "first_horizon": record.config.task.horizon,
             "settings": told_settings(record.config),
             "parts": record.parameters,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import msgspec
 import pytest
@@ -12,6 +13,15 @@ from membench.frame import to_frame
 from membench.plan import Plan, read_plan, write_plan
 from membench.records import CueGradient, make_results_folder, pack_records, write_record
 from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
+from membench.report.comparisons import comparison_tables
+from membench.report.differences import (
+    EXACT,
+    SPEED,
+    SUCCESS,
+    Tolerance,
+    borne_out,
+    order_of_counts,
+)
 from membench.report.frame import tidy
 from membench.report.impact import spread_over_seeds
 from membench.report.judging import (
@@ -145,6 +155,12 @@ def test_a_value_whose_runs_were_all_lost_is_the_least_stable():
     assert found.verdict == "holds" and found.measured.endswith("0.00, 0.00, all lost")
 
 
+def test_a_lost_run_ran_nowhere():
+    lost = tidy(to_frame([make_record("mamba", status="failed", success=None)]))
+    shown = comparison_tables(lost)["gru_pmm_vs_mamba"].shown.set_index("Feature")
+    assert shown.loc["Hardware", "Mamba: measured"] == "every run was lost"
+
+
 def test_lost_runs_do_not_show_that_a_gpu_is_needed():
     (claim,) = (claim for claim in CLAIMS if "GPUs only" in claim.words)
     assert judged(claim.judge, [make_record("mamba", status="failed", success=None)]) is None
@@ -152,7 +168,7 @@ def test_lost_runs_do_not_show_that_a_gpu_is_needed():
 
 
 def test_one_memory_is_better_than_another_by_runs_solved_then_steps():
-    records = [make_record("gru", 5, **solved_in(4_000)), make_record("lstm", 5, **solved_in(6_000))]
+    records = [make_record("gru", 5, **solved_in(4_000)), make_record("lstm", 5, **solved_in(8_000))]
     records += [make_record("gru", 20, **UNSOLVED), make_record("lstm", 20, **solved_in(20_000))]
     assert judged(better("gru", "lstm", horizons(0, 19)), records).verdict == "holds"
     found = judged(better("gru", "lstm", horizons()), records)
@@ -170,6 +186,29 @@ def test_differences_pair_seeds():
     assert found.verdict == "holds" and "+0.03" in found.measured
 
 
+def test_two_memories_at_chance_are_not_alike_because_a_third_one_learned():
+    chance = {"status": "unsolved", "success": 0.25}
+    records = [make_record("gru", **chance), make_record("lstm", **chance), make_record("mamba")]
+    assert judged(similar("gru", "lstm"), records) is None
+    assert judged(similar("gru", "mamba"), records).verdict == "does not hold"
+
+
+def test_what_helps_in_one_task_and_hurts_in_another_depends():
+    rate = "ppo.learning_rate_schedule"
+    records = [
+        run_with(rate, schedule, horizon=horizon, **solved_in(steps))
+        for schedule, horizon, steps in [
+            ("cosine", 5, 4_000),
+            ("constant", 5, 20_000),
+            ("cosine", 20, 20_000),
+            ("constant", 20, 4_000),
+        ]
+    ]
+    found = judged(helps(rate, "cosine", "constant"), records)
+    assert found.verdict == "depends"
+    assert "GRU, horizon 5: 1/1 solved in 4,000 steps, otherwise 1/1 solved in 20,000" in found.measured
+
+
 def test_what_helps_is_compared_where_both_were_run():
     rate = "ppo.learning_rate_schedule"
     records = [
@@ -181,7 +220,7 @@ def test_what_helps_is_compared_where_both_were_run():
     ]
     found = judged(helps(rate, "cosine", "constant"), records)
     assert (found.verdict, found.runs) == ("depends", 4)
-    assert "GRU 1/1 solved in 4,000 steps, otherwise 1/1 solved in 8,000 steps" in found.measured
+    assert "GRU, horizon 10: 1/1 solved in 4,000 steps, otherwise 1/1 solved in 8,000 steps" in found.measured
     assert judged(helps(rate, "step", "constant"), records) is None
 
 
@@ -190,8 +229,123 @@ def test_medians_are_compared_cell_by_cell():
         make_record(name, horizon, steps_per_second=speed)
         for name, horizon, speed in [("gru", 5, 9.0), ("lstm", 5, 8.0), ("gru", 20, 3.0), ("lstm", 20, 4.0)]
     ]
-    found = judged(larger("steps_per_second", "gru", "lstm", "{:.0f}".format), records)
+    found = judged(larger("steps_per_second", "gru", "lstm", "{:.0f}".format, SPEED), records)
     assert (found.verdict, found.measured) == ("depends", "5: 9 against 8; 20: 3 against 4")
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "ours", "theirs", "expected"),
+    [
+        (SUCCESS, 1.0, 0.96, 0),
+        (SUCCESS, 1.0, 0.94, 1),
+        (SPEED, 109.0, 100.0, 0),
+        (SPEED, 100.0, 111.0, -1),
+        (EXACT, 2.0, 1.0, 1),
+        (SUCCESS, math.inf, 1.0, 1),
+        (SUCCESS, math.inf, math.inf, 0),
+        (SUCCESS, math.nan, 1.0, 0),
+        (Tolerance(0.1, 2_000), 12_288, 10_368, 0),  # one evaluation later
+        (Tolerance(0.1, 2_000), 50_000, 47_000, 0),  # within a tenth
+        (Tolerance(0.1, 2_000), 8_064, 4_032, 1),
+    ],
+)
+def test_what_lies_within_a_tolerance_is_alike(tolerance, ours, theirs, expected):
+    assert tolerance.order(ours, theirs) == expected
+    assert tolerance.order(theirs, ours) == -expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((1, 2, 0, 2), 0),  # one run
+        ((2, 2, 0, 2), 1),
+        ((1, 1, 0, 1), 1),  # one run, but all there are
+        ((4, 5, 5, 5), 0),
+        ((3, 5, 5, 5), -1),
+        ((2, 3, 4, 5), 0),
+    ],
+)
+def test_one_run_more_tells_nothing_unless_it_is_all_there_are(counts, expected):
+    assert order_of_counts(*counts) == expected
+
+
+def test_five_seeds_have_to_bear_a_difference_out():
+    assert borne_out(1, [5, 6, 7, 8, 9], [1, 2, 3, 4, 4]) == 1
+    assert borne_out(-1, [1, 2, 3, 4, 4], [5, 6, 7, 8, 9]) == -1
+    assert borne_out(1, [5, 6, 7, 1, 2], [3, 4, 5, 6, 0]) == 0
+    assert borne_out(1, [5, 6, 7, 1], [3, 4, 5, 6]) == 1  # of fewer there is no interval
+    assert borne_out(1, [2] * 5, [1] * 5) == 1
+
+
+def test_steps_one_evaluation_apart_decide_nothing():
+    def found(ours, theirs):
+        records = [make_record("gru", **solved_in(ours)), make_record("lstm", **solved_in(theirs))]
+        return judged(better("gru", "lstm", horizons()), records).verdict
+
+    assert found(4_032, 4_033) == found(10_368, 12_288) == "undecided"
+    assert (found(4_032, 8_064), found(8_064, 4_032)) == ("holds", "does not hold")
+
+
+def test_seeds_that_contradict_a_median_leave_a_comparison_undecided():
+    def found(ours, theirs):
+        both = (("gru", ours), ("lstm", theirs))
+        records = [
+            make_record(name, seed=seed, **(solved_in(steps) if steps else UNSOLVED))
+            for name, side in both
+            for seed, steps in enumerate(side)
+        ]
+        return judged(better("gru", "lstm", horizons()), records).verdict
+
+    assert found([4_000] * 4 + [6_000], [12_000] * 5) == "holds"
+    assert found([4_000, 4_000, 4_000, 40_000, 40_000], [8_000, 8_000, 8_000, 2_000, 2_000]) == "undecided"
+    assert found([4_000] * 5, [4_000] * 4 + [None]) == "undecided"  # one run more is solved
+    assert found([4_000] * 5, [None] * 5) == "holds"
+
+
+def test_speeds_within_a_tenth_decide_nothing():
+    records = [make_record("gru", steps_per_second=10.5), make_record("lstm", steps_per_second=10.0)]
+    is_faster = larger("steps_per_second", "gru", "lstm", "{:.0f}".format, SPEED)
+    assert judged(is_faster, records).verdict == "undecided"
+    five = [
+        make_record(name, seed=seed, steps_per_second=speed)
+        for name, speeds in (("gru", [9, 9, 9, 1, 1]), ("lstm", [5, 5, 5, 8, 8]))
+        for seed, speed in enumerate(speeds)
+    ]
+    assert judged(is_faster, five).verdict == "undecided"
+
+
+def test_a_spread_that_falls_by_less_than_the_tolerance_does_not_turn_back():
+    spreads = {1: (1.0, 1.0), 2: (1.0, 0.74), 3: (1.0, 0.745)}
+    records = [
+        run_with("memory.num_layers", layers, seed=seed, success=success)
+        for layers, pair in spreads.items()
+        for seed, success in enumerate(pair)
+    ]
+    rises = ordered("memory.num_layers", instability, rising=True)
+    assert judged(rises, records).verdict == "holds"
+
+
+def test_steps_that_add_up_to_a_difference_are_one():
+    found = judged(ordered(WIDTH, training_speed, rising=False), speeds("gru", 100.0, 92.0, 85.0))
+    assert found.verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("at_longest", "expected"), [(0.999, "undecided"), (0.9, "holds"), (1.0, "undecided")]
+)
+def test_a_memory_degrades_if_its_success_falls_by_more_than_the_tolerance(at_longest, expected):
+    (claim,) = (claim for claim in CLAIMS if "degrades" in claim.words)
+    records = [make_record("gru", 5), make_record("gru", 100, success=at_longest)]
+    assert judged(claim.judge, records).verdict == expected
+
+
+def test_a_value_that_another_beats_is_not_the_best_even_if_none_is():
+    records = [
+        run_with(WIDTH, width, horizon=5, **solved_in(steps))
+        for width, steps in ((128, 20_000), (256, 4_000), (512, 4_000))
+    ]
+    assert judged(does_best(WIDTH, 128, horizons()), records).verdict == "does not hold"
+    assert judged(does_best(WIDTH, 256, horizons()), records).verdict == "undecided"
 
 
 def test_parameters_are_counted_by_part():

@@ -255,6 +255,17 @@ def test_clipping_is_judged_by_what_diverged_without_it():
     assert judged(clipping_prevents_explosion, [make_record()]) is None
 
 
+def test_a_run_that_failed_is_no_explosion():
+    failed = {"status": "failed", "success": None}
+    records = [flow("gru", 0.1), flow("gru", 0.1, 0.0, seed=1), flow("gru", 0.1, 0.0, **failed)]
+    found = judged(clipping_prevents_explosion, records)
+    assert (found.verdict, found.runs) == ("undecided", 2)
+    assert "unclipped 0 of 1" in found.measured and found.measured.endswith("; left out: 1 that failed")
+    assert judged(clipping_prevents_explosion, [records[0], records[2]]) is None
+    values = all_tables(tidy(to_frame(records)))["gradient_flow"].values.set_index("cell")
+    assert values.loc["not clipped", "diverged"] == 0
+
+
 def test_what_a_run_does_not_state_is_its_default():
     records = [
         run_with(CLIP, 1.0, "gru_pmm", steps=4_000),
@@ -323,10 +334,10 @@ def test_two_ways_to_adapt_stand_side_by_side():
 
 
 def test_runs_are_known_by_the_preset_that_they_follow():
-    def under(preset, speed, **more):
-        settings = merge(load_preset(preset).settings_for("gru"), {"architecture": "gru"}, more)
+    def under(preset, speed, name="gru", **more):
+        settings = merge(load_preset(preset).settings_for(name), {"architecture": name}, more)
         config = build_config(settings)
-        record = make_record("gru", 20, steps_per_second=speed)
+        record = make_record(name, 20, steps_per_second=speed)
         return msgspec.structs.replace(record, config=config, run_id=config.run_id)
 
     records = [under("doc", 300.0), under("doc-cpu", 500.0), under("doc-gpu", 20.0)]
@@ -336,5 +347,8 @@ def test_runs_are_known_by_the_preset_that_they_follow():
     assert sorted(all_tables(frame)["presets"].values.preset) == ["doc", "doc-cpu", "doc-gpu"]
     found = judged(cpu_preset_is_faster, records)
     assert (found.verdict, found.measured, found.runs) == ("holds", "GRU 500 against 300", 2)
+    # The presets state no options of the RNN, so that what "doc" states is a part of what the others do.
+    rnn = tidy(to_frame([under(preset, 300.0, "rnn") for preset in ("doc", "doc-cpu", "doc-gpu")]))
+    assert sorted(all_tables(rnn)["presets"].values.preset) == ["doc", "doc-cpu", "doc-gpu"]
     changed = tidy(to_frame([under("doc", 300.0, ppo={"learning_rate": 0.5})]))
     assert preset_of(changed.iloc[0]) is None and "presets" not in all_tables(changed)

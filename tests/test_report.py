@@ -636,6 +636,15 @@ def test_a_run_has_the_wilson_interval_of_its_answers(tmp_path):
     assert np.isnan(table.loc["lstm", "success_low"])
 
 
+def test_a_run_of_maml_has_no_interval_of_its_answers_and_says_why(tmp_path):
+    record = make_record()
+    config = msgspec.structs.replace(record.config, objective="maml")
+    write(tmp_path, [msgspec.structs.replace(record, config=config)])
+    (row,) = pd.read_csv(tmp_path / "tables" / "runs.csv").to_dict("records")
+    assert np.isnan(row["num_answers"]) and np.isnan(row["success_low"])
+    assert "answers share weights" in (tmp_path / "tables" / "runs.md").read_text()
+
+
 def test_every_table_is_latex_too(tmp_path):
     files, _ = write(tmp_path, [make_record(), make_record("a_b & 5%:{C}")])
     assert {path.stem for path in files.tables if path.suffix == ".tex"} == {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_claims import run_with
 from test_report import five_memories, make_record, many_memories, revealing
 
 from membench.frame import to_frame
@@ -114,6 +115,27 @@ def test_the_legend_says_which_memory_has_no_point():
     figure = figures_for(tidy(to_frame(records)))["pareto"](tidy(to_frame(records)))
     entries = [entry.get_text() for entry in figure.legends[0].get_texts()]
     assert {"GRU", "LSTM: no price in the last cell"} <= set(entries)
+
+
+def test_a_memory_that_lacks_runs_in_a_cell_does_not_compete():
+    hard = {"status": "unsolved", "success": 0.6}
+    records = [make_record("gru", 5), make_record("gru", 20, **hard), make_record("lstm", 20, success=0.8)]
+    frame = tidy(to_frame(records))
+    table = pareto_table(frame).values.set_index("architecture")
+    assert table.on_front_of_parameters.to_dict() == {"gru": True, "lstm": False}
+    assert "LSTM: not in every cell" in labels(figures_for(frame)["pareto"](frame))
+
+
+def test_memories_of_which_none_ran_in_every_cell_have_no_front():
+    frame = tidy(to_frame([make_record("gru", 5), make_record("lstm", 20)]))
+    assert "pareto" not in all_tables(frame) and "pareto" not in figures_for(frame)
+
+
+def test_success_over_settings_has_no_price():
+    records = [run_with("memory.num_layers", layers, name) for layers in (1, 2) for name in ("gru", "lstm")]
+    frame = tidy(to_frame(records))
+    assert "pareto" not in all_tables(frame) and "pareto" not in figures_for(frame)
+    assert "improvement" in all_tables(frame) and "ranking" in figures_for(frame)
 
 
 def test_a_price_that_was_not_measured_is_no_point():

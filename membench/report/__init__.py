@@ -23,7 +23,7 @@ from membench.report.headline import headline, headline_caption, headline_table
 from membench.report.impact import impact_setting, impact_table
 from membench.report.origins import marked
 from membench.report.page import html_page, markdown_page
-from membench.report.pareto import pareto_table
+from membench.report.pareto import has_prices, pareto_table
 from membench.report.presets import has_presets, presets_table
 from membench.report.ranking import improvement_table, profiles_table, ranking_table
 from membench.report.rungs import has_rungs, rungs_table
@@ -106,7 +106,9 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
     if has_presets(frame):
         found["presets"] = presets_table(frame)
     if len(set(frame.architecture)) > 1:
-        found |= {"improvement": improvement_table(frame), "pareto": pareto_table(frame)}
+        found["improvement"] = improvement_table(frame)
+    if has_prices(frame):
+        found["pareto"] = pareto_table(frame)
     return found | {
         "ranking": ranking_table(frame),
         "profiles": profiles_table(frame),

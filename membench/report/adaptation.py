@@ -7,6 +7,7 @@ from membench.report import text
 from membench.report.frame import cells, median_time, num_solved
 from membench.report.judging import Finding, verdict
 from membench.report.tables import Table, shown_key
+from membench.stats import MedianTime
 
 BY_WEIGHTS, BY_STATE = "weights, by gradient steps (MAML)", "state, within an episode"
 
@@ -44,13 +45,13 @@ def adaptation_table(frame: pd.DataFrame) -> Table:
             }
         )
     values = pd.DataFrame(rows)
-    times = [median_time(cell.runs, "solved", "steps") for cell in cells(frame)]
+    medians = zip(values.median_steps_to_solved, values.is_lower_bound, strict=True)
     shown = shown_key(values, frame) | {
         "What adapts": values.adapts,
         "Solved": values.solved.map(str),
         "Mean success": values["mean"].map(text.share),
         "Every seed": [" ".join(text.share(float(one)) for one in seeds.split()) for seeds in values.by_seed],
-        "Median steps to solved": [text.time(time) for time in times],
+        "Median steps to solved": [text.time(MedianTime(*median)) for median in medians],
         "Processor seconds": values.cpu_seconds.map(text.seconds),
     }
     return Table(values, pd.DataFrame(shown))

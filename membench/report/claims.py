@@ -7,12 +7,14 @@ import pandas as pd
 
 from membench.report import text
 from membench.report.adaptation import adapts_in_a_few_steps
+from membench.report.differences import EXACT, SPEED, SUCCESS
 from membench.report.frame import is_lost
 from membench.report.generalisation import holds_on
 from membench.report.gradient_flow import clipping_prevents_explosion, gates_preserve_gradients
 from membench.report.judging import (
     Finding,
     Judge,
+    agrees,
     better,
     does_best,
     has_parameters,
@@ -54,7 +56,8 @@ def _remembers_less_over_time(frame: pd.DataFrame) -> Finding | None:
     if len(success) < 2 or success.iloc[0] < LEARNED:
         return None
     measured = ", ".join(f"{text.share(value)} at {horizon}" for horizon, value in success.items())
-    return Finding(f"success {measured}", verdict([success.iloc[-1] < success.iloc[0]]), len(runs))
+    falls = agrees(SUCCESS.order(success.iloc[0], success.iloc[-1]))
+    return Finding(f"success {measured}", verdict([falls]), len(runs))
 
 
 def _persists(frame: pd.DataFrame) -> Finding | None:
@@ -259,7 +262,7 @@ CLAIMS = [
         "Transformers train slower than GRU+PMM (training steps/s)",
         COMPARISON,
         "horizons",
-        larger("steps_per_second", "gru_pmm", "transformer", text.rounded),
+        larger("steps_per_second", "gru_pmm", "transformer", text.rounded, SPEED),
     ),
     Claim(
         "On long sequences (horizon >= 50) transformers are better than GRU+PMM",
@@ -271,13 +274,13 @@ CLAIMS = [
         "LSTM has more parameters than GRU",
         COMPARISON,
         DOCUMENT_SIZES,
-        larger("parameters", "lstm", "gru", text.count),
+        larger("parameters", "lstm", "gru", text.count, EXACT),
     ),
     Claim(
         "GRU trains faster than LSTM (training steps/s)",
         COMPARISON,
         "horizons",
-        larger("steps_per_second", "gru", "lstm", text.rounded),
+        larger("steps_per_second", "gru", "lstm", text.rounded, SPEED),
     ),
     Claim("GRU and LSTM perform alike (success within 0.05)", COMPARISON, "horizons", similar("gru", "lstm")),
     Claim(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import median_time, solved_of
+from membench.report.frame import is_lost, median_time, solved_of
 from membench.report.looks import display_name
 from membench.report.tables import Table
 
@@ -60,7 +60,8 @@ def _performance(runs: pd.DataFrame, horizon: int) -> str:
 
 
 def _hardware(runs: pd.DataFrame, horizon: int) -> str:
-    return f"ran on {', '.join(sorted(set(runs.device)))}"
+    devices = sorted(set(runs.device[~is_lost(runs)]))
+    return f"ran on {', '.join(devices)}" if devices else "every run was lost"
 
 
 COMPARISONS: dict[tuple[str, str], list[Feature]] = {

@@ -38,7 +38,7 @@ from membench.report.panels import (
     note,
     say_nothing_here,
 )
-from membench.report.pareto import pareto_figure
+from membench.report.pareto import has_prices, pareto_figure
 from membench.report.rows import (
     are_many,
     learning_curves_grid,
@@ -227,5 +227,7 @@ def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
     found = by_cell | {"learning_curves": learning_curves, "cost": cost_figure}
     if len(set(frame.architecture)) > 1:
         profiles = profiles_grid if are_many(frame) else profiles_figure
-        found |= {"ranking": ranking_figure, "profiles": profiles, "pareto": pareto_figure}
+        found |= {"ranking": ranking_figure, "profiles": profiles}
+    if has_prices(frame):
+        found["pareto"] = pareto_figure
     return found

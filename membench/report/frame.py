@@ -22,6 +22,7 @@ WHOLE_NUMBERS = [
     "peak_memory_bytes",
     "state_bytes",
     "parameters",
+    "num_answers",
 ]
 FRACTIONS = [
     "success",

@@ -5,8 +5,9 @@ import math
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import cells, is_lost, num_solved, varying_settings
-from membench.report.judging import Finding, larger, runs_with_both, verdict
+from membench.report.differences import GRADIENT, order_of_counts
+from membench.report.frame import cells, num_solved, varying_settings
+from membench.report.judging import Finding, agrees, larger, runs_with_both, verdict
 from membench.report.looks import display_name
 from membench.report.tables import KEY, Table, shown_key
 
@@ -42,13 +43,13 @@ def largest_norm(runs: pd.DataFrame) -> float:
 def gradient_flow_table(frame: pd.DataFrame) -> Table:
     """Return, by architecture and cell, how much gradient reached the cue, and what came of it.
 
-    Medians over runs; the share of runs that diverged counts all of them.
+    Medians over runs; the share of runs that diverged is one of those that did not fail, which might have.
     """
     rows = []
     for cell in cells(frame):
         row = cell.key | {
             "solved": num_solved(cell.runs),
-            "diverged": float(is_lost(cell.runs).mean()),
+            "diverged": float((without_failed(cell.runs).status == "diverged").mean()),
             "mean": cell.runs.counted_success.mean(),
         }
         for when in SHARES:
@@ -70,28 +71,40 @@ def gradient_flow_table(frame: pd.DataFrame) -> Table:
     return Table(values, pd.DataFrame(shown))
 
 
+def without_failed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that did not fail: of one whose process ended nobody knows whether it had diverged."""
+    return runs.loc[runs.status != "failed"]
+
+
 def gates_preserve_gradients(frame: pd.DataFrame) -> Finding | None:
     """Judge whether more of the gradient reaches the cue in a GRU than in an RNN, both untrained."""
     if CLIP in frame:
         frame = frame.loc[frame[CLIP] > 0]  # what is clipped later is the same before
-    return larger("cue_share", "gru", "rnn", text.two_digits)(
+    return larger("cue_share", "gru", "rnn", text.two_digits, GRADIENT)(
         frame.assign(cue_share=cue_shares(frame, "before"))
     )
 
 
 def clipping_prevents_explosion(frame: pd.DataFrame) -> Finding | None:
-    """Judge whether fewer runs diverge with clipping than without, memory by memory; ties tell nothing."""
+    """Judge whether fewer runs diverge with clipping than without, memory by memory; ties tell nothing.
+
+    Runs that failed are left out, and the finding says how many.
+    """
     if CLIP not in frame:
         return None
-    frame = runs_with_both(frame, CLIP, {0.0, 1.0})
+    num_failed = int((frame.status == "failed").sum())
+    frame = runs_with_both(without_failed(frame), CLIP, {0.0, 1.0})
     agreed, measured = [], []
     for name, runs in frame.groupby("architecture", sort=False):
         sides = [runs.loc[runs[CLIP] == norm] for norm in (1.0, 0.0)]
-        clipped, free = (is_lost(side).mean() for side in sides)
-        agreed.append(None if clipped == free else clipped < free)
+        clipped, free = [int((side.status == "diverged").sum()) for side in sides]
+        agreed.append(agrees(order_of_counts(free, len(sides[1]), clipped, len(sides[0]))))
         told = [
-            f"{is_lost(side).sum()} of {len(side)} (largest norm {text.two_digits(largest_norm(side))})"
-            for side in sides
+            f"{diverged} of {len(side)} (largest norm {text.two_digits(largest_norm(side))})"
+            for diverged, side in zip((clipped, free), sides, strict=True)
         ]
         measured.append(f"{display_name(str(name))} {told[0]}, unclipped {told[1]}")
-    return Finding(f"diverged: {'; '.join(measured)}", verdict(agreed), len(frame)) if measured else None
+    if not measured:
+        return None
+    left_out = f"; left out: {num_failed} that failed" if num_failed else ""
+    return Finding(f"diverged: {'; '.join(measured)}{left_out}", verdict(agreed), len(frame))

@@ -2,7 +2,8 @@
 
 Its adjectives become numbers: *speed* is training steps per second; *convergence*, the median steps until
 solved; *stability*, the standard deviation of success over seeds, and how many runs were lost; *best for*,
-the tasks in which a value did best: most runs solved, then fewest steps.
+the tasks in which a value did best: more runs solved than with any other, or as many in fewer steps, by more
+than `membench.report.differences` calls alike.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from membench.report import text
+from membench.report.differences import order_of_progress
 from membench.report.frame import is_lost, median_time, names_without, num_solved, varying_settings
 from membench.report.looks import display_name
 from membench.report.tables import Table
@@ -102,24 +104,28 @@ def impact_table(frame: pd.DataFrame, setting: str) -> Table:
 
 
 def best_values(runs: pd.DataFrame, setting: str) -> dict[str, float]:
-    """Return, task by task, the value of `setting` with which one memory's runs did best; ties have none."""
-    best = {}
-    for task, here in runs.groupby("task_name", sort=False):
-        ranks = {value: rank(chosen) for value, chosen in here.groupby(setting)}
-        top = max(ranks.values())
-        winners = [value for value, its_rank in ranks.items() if its_rank == top]
-        if len(winners) == 1 and len(ranks) > 1:
-            best[str(task)] = winners[0]
-    return best
+    """Return, task by task, the value of `setting` with which one memory's runs did best.
 
-
-def rank(runs: pd.DataFrame) -> tuple[float, float]:
-    """Return what runs of one task are compared by: share solved, then fewer steps to that if they were seen.
-
-    Success short of that is left out: where nothing is solved, its differences are mostly noise.
+    A task in which several did alike has none; see `does_best_of_all`.
     """
-    median = median_time(runs, "solved", "steps")
-    return num_solved(runs) / len(runs), -math.inf if median.is_lower_bound else -median.value
+    return {
+        str(task): value
+        for task, here in runs.groupby("task_name", sort=False)
+        for value in set(here[setting].dropna())
+        if does_best_of_all(here, setting, value)
+    }
+
+
+def does_best_of_all(runs: pd.DataFrame, setting: str, value: str | float) -> bool | None:
+    """Return whether runs of one memory and task did better with `value` than with any other.
+
+    None if they did not do worse than with any, but as well as with some, or if there is nothing to compare.
+    """
+    chosen, others = runs.loc[runs[setting] == value], runs.loc[runs[setting] != value]
+    if chosen.empty:
+        return None
+    orders = {order_of_progress(chosen, other) for _, other in others.groupby(setting)}
+    return False if -1 in orders else True if orders == {1} else None
 
 
 def spread_over_seeds(runs: pd.DataFrame) -> float:

@@ -2,12 +2,13 @@
 
 A judge looks at every memory and task that the claim is about. It *holds* if all agree of which anything can
 be told, *does not hold* if none does, and *depends* otherwise. It is *undecided* where nothing can be told:
-nothing was solved, or all came to the same. Without runs to judge by there is no finding.
+nothing was solved, or all came to the same but for differences that `membench.report.differences` calls none.
+Without runs to judge by there is no finding.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import combinations
 from statistics import fmean
 from typing import Literal, NamedTuple
 
@@ -16,8 +17,16 @@ import pandas as pd
 
 from membench import stats
 from membench.report import text
+from membench.report.differences import (
+    SPEED,
+    SUCCESS,
+    Tolerance,
+    borne_out,
+    order_of_progress,
+    steps_tolerance,
+)
 from membench.report.frame import median_time, names_without, solved_of
-from membench.report.impact import SAID, best_values, rank, shown_spread, spread_over_seeds
+from membench.report.impact import SAID, best_values, does_best_of_all, shown_spread, spread_over_seeds
 from membench.report.looks import display_name
 from membench.report.ranking import interval_or_why_not, paired_differences
 from membench.stats import Strata
@@ -34,10 +43,11 @@ class Finding(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A number, and how people read it."""
+    """A number, how people read it, and how far from it another may lie that counts as alike."""
 
     value: float
     shown: str
+    tolerance: Tolerance
 
 
 Judge = Callable[[pd.DataFrame], Finding | None]
@@ -60,11 +70,17 @@ def verdict(agreed: Sequence[bool | None]) -> Verdict:
     return "holds" if all(told) else "depends" if any(told) else "does not hold"
 
 
-def _rises(values: Sequence[float]) -> bool | None:
-    """Return whether values never fall; None if they are all equal, or one is not known."""
-    if any(map(math.isnan, values)) or len(set(values)) < 2:
+def agrees(order: int) -> bool | None:
+    """Return whether an order agrees with the claim that ours is larger; None if both are alike."""
+    return order > 0 if order else None
+
+
+def _rises(values: Sequence[float], tolerance: Tolerance) -> bool | None:
+    """Return whether values rise and never fall; None if they are all alike, or one is not known."""
+    if any(map(math.isnan, values)):
         return None
-    return all(before <= after for before, after in pairwise(values))
+    orders = {tolerance.order(after, before) for before, after in combinations(values, 2)}
+    return -1 not in orders if orders - {0} else None
 
 
 def ordered(setting: str, measure: Callable[[pd.DataFrame], Measured], *, rising: bool) -> Judge:
@@ -79,7 +95,8 @@ def ordered(setting: str, measure: Callable[[pd.DataFrame], Measured], *, rising
             name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
             by_level = [measure(chosen) for _, chosen in runs.groupby(setting)]
             values = [one.value for one in by_level]
-            agreed.append(_rises(values if rising else values[::-1]))
+            tolerance = max(one.tolerance for one in by_level)
+            agreed.append(_rises(values if rising else values[::-1], tolerance))
             measured.append(f"{display_name(str(name))}, {task}: {', '.join(one.shown for one in by_level)}")
         levels = ", ".join(f"{value:g}" for value in sorted(set(frame[setting].dropna())))
         return Finding(f"at {levels}: {'; '.join(measured)}", verdict(agreed), len(frame))
@@ -101,37 +118,35 @@ def does_best(setting: str, value: float, wanted: Wanted) -> Judge:
         agreed, measured = [], []
         for name, runs in frame.groupby("architecture", sort=False):
             best = best_values(runs, setting)
-            for task in dict.fromkeys(runs.task_name):
-                agreed.append(best[task] == value if task in best else None)
-                winner = f"{best[task]:g}" if task in best else "none alone"
+            for task, here in runs.groupby("task_name", sort=False):
+                agreed.append(does_best_of_all(here, setting, value))
+                winner = f"{best[str(task)]:g}" if task in best else "none alone"
                 measured.append(f"{display_name(str(name))}, {task}: {winner}")
         return Finding("best: " + "; ".join(measured), verdict(agreed), len(frame))
 
     return judge
 
 
-def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str]) -> Judge:
+def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str], tolerance: Tolerance) -> Judge:
     """Judge whether the median of a column is larger for one memory than for another, task by task."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
         left, right = _sides(frame.dropna(subset=column), ours, theirs)
         if left.empty:
             return None
-        medians = zip(
-            *(side.groupby("cell", sort=False)[column].median().items() for side in (left, right)),
-            strict=True,
-        )
         agreed, measured = [], []
-        for (cell, of_ours), (_, of_theirs) in medians:
-            agreed.append(of_ours > of_theirs)
-            measured.append(f"{cell}: {shown(of_ours)} against {shown(of_theirs)}")
+        for cell, of_ours in left.groupby("cell", sort=False)[column]:
+            of_theirs = right.loc[right.cell == cell, column]
+            medians = [float(np.median(values)) for values in (of_ours, of_theirs)]
+            agreed.append(agrees(borne_out(tolerance.order(*medians), of_ours, of_theirs)))
+            measured.append(f"{cell}: {shown(medians[0])} against {shown(medians[1])}")
         return Finding("; ".join(measured), verdict(agreed), len(left) + len(right))
 
     return judge
 
 
 def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
-    """Judge whether one memory does better than another in the wanted tasks: see `impact.rank`."""
+    """Judge whether one memory does better than another in the wanted tasks: see `order_of_progress`."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
         left, right = _sides(frame.loc[wanted(frame)], ours, theirs)
@@ -140,7 +155,7 @@ def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
         agreed, measured = [], []
         for cell, runs in left.groupby("cell", sort=False):
             others = right.loc[right.cell == cell]
-            agreed.append(None if rank(runs) == rank(others) else rank(runs) > rank(others))
+            agreed.append(agrees(order_of_progress(runs, others)))
             measured.append(f"{cell}: {_progress(runs)} against {_progress(others)}")
         if differences := paired_differences(left, right):
             measured.append(_shown_difference(differences))
@@ -155,16 +170,17 @@ def _progress(runs: pd.DataFrame) -> str:
     return solved_of(runs) + f" in {text.count(median.value)} steps" * is_seen
 
 
-def similar(ours: str, theirs: str, margin: float = 0.05) -> Judge:
-    """Judge whether two memories' mean success differs by at most a margin in each task that one learned."""
+def similar(ours: str, theirs: str) -> Judge:
+    """Judge whether two memories' mean success is alike in each task that one of them learned."""
 
     def judge(frame: pd.DataFrame) -> Finding | None:
-        is_learned = (frame.status == "solved").groupby(frame.cell).transform("any")
-        left, right = _sides(frame.loc[is_learned], ours, theirs)
+        pair = pd.concat(_sides(frame, ours, theirs))
+        is_learned = (pair.status == "solved").groupby(pair.cell).transform("any")
+        left, right = _sides(pair.loc[is_learned], ours, theirs)
         differences = paired_differences(left, right)
         if not differences:
             return None
-        agreed = [abs(fmean(cell)) <= margin for cell in differences]
+        agreed = [SUCCESS.order(fmean(cell), 0.0) == 0 for cell in differences]
         return Finding(_shown_difference(differences), verdict(agreed), len(left) + len(right))
 
     return judge
@@ -187,7 +203,7 @@ def _shown_difference(differences: Strata) -> str:
 def helps(
     setting: str, value: str | float, usual: str | float, *, unstated: str | float | None = None
 ) -> Judge:
-    """Judge whether a value of a setting does better, as in `impact`, than the usual one.
+    """Judge whether a value of a setting does better than the usual one, in every task of every memory.
 
     `unstated` is what a run has that does not state the setting: its class's default.
     """
@@ -199,11 +215,12 @@ def helps(
         if pair.empty:
             return None
         agreed, measured = [], []
-        for name, runs in pair.groupby("architecture", sort=False):
-            best = best_values(runs, setting)
-            agreed.append(set(best.values()) == {value} if best else None)
-            told = [_progress(runs.loc[runs[setting] == one]) for one in (value, usual)]
-            measured.append(f"{display_name(str(name))} {told[0]}, otherwise {told[1]}")
+        for _, runs in pair.groupby(["architecture", "task_name"], sort=False):
+            name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
+            sides = [runs.loc[runs[setting] == one] for one in (value, usual)]
+            agreed.append(agrees(order_of_progress(*sides)))
+            told = ", otherwise ".join(map(_progress, sides))
+            measured.append(f"{display_name(str(name))}, {task}: {told}")
         return Finding("; ".join(measured), verdict(agreed), len(pair))
 
     return judge
@@ -227,19 +244,20 @@ def runs_with_both(
 def training_speed(runs: pd.DataFrame) -> Measured:
     """Return the median of training steps per second."""
     speed = float(runs.steps_per_second.median())
-    return Measured(speed, text.rounded(speed))
+    return Measured(speed, text.rounded(speed), SPEED)
 
 
 def steps_to_solved(runs: pd.DataFrame) -> Measured:
     """Return the median of steps to solved; infinite where it was not seen."""
     median = median_time(runs, "solved", "steps")
-    return Measured(math.inf if median.is_lower_bound else median.value, text.time(median))
+    steps = math.inf if median.is_lower_bound else median.value
+    return Measured(steps, text.time(median), steps_tolerance(runs))
 
 
 def instability(runs: pd.DataFrame) -> Measured:
     """Return the spread of success over seeds."""
     spread = spread_over_seeds(runs)
-    return Measured(spread, shown_spread(spread))
+    return Measured(spread, shown_spread(spread), SUCCESS)
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:

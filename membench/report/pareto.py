@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from membench.report import text
-from membench.report.frame import cell_names
+from membench.report.frame import cell_names, varying_settings
 from membench.report.looks import Look, display_name, looks
 from membench.report.overall import of_few_seeds
 from membench.report.panels import (
@@ -40,7 +40,8 @@ def pareto_table(frame: pd.DataFrame) -> Table:
 
     Success is the interquartile mean over all cells; prices are medians in the last cell, which is the
     longest task. A memory is on the front if no other has at least its success for at most its price, and is
-    better in one of the two. A run that is shown the cue again is no competitor.
+    better in one of the two. A run that is shown the cue again is no competitor, nor is a memory that lacks
+    runs in some cell: its success is over other tasks.
     """
     last = frame.loc[frame.cell == cell_names(frame)[-1]]
     ranked = ranking_table(frame).values.set_index("architecture")
@@ -54,8 +55,9 @@ def pareto_table(frame: pd.DataFrame) -> Table:
         rows.append({"architecture": name} | success | prices | medians.to_dict())
     values = pd.DataFrame(rows)
     privileged = set(frame.architecture[frame.reveal_cue.astype(bool)])
+    excluded = privileged | not_in_every_cell(frame)
     for price in PRICES:
-        competes = ~values.architecture.isin(privileged) & values[price].notna()
+        competes = ~values.architecture.isin(excluded) & values[price].notna()
         chosen = values.loc[competes]
         on_front = pd.Series(front(chosen[price], chosen.interquartile_mean), chosen.index, dtype=bool)
         values[f"on_front_of_{price}"] = on_front.reindex(values.index, fill_value=False)
@@ -68,6 +70,22 @@ def pareto_table(frame: pd.DataFrame) -> Table:
         "Not beaten at its price in": [_unbeaten_in(row) for row in values.to_dict("records")],
     }
     return Table(values, pd.DataFrame(shown, dtype=str))
+
+
+def has_prices(frame: pd.DataFrame) -> bool:
+    """Return whether success over all cells of a tidy frame can stand beside the price in the last one.
+
+    It cannot with one memory, nor if none has runs in every cell, nor where settings tell cells apart: the
+    last cell is one of those settings.
+    """
+    names = set(frame.architecture)
+    return len(names) > 1 and not_in_every_cell(frame) < names and not varying_settings(frame)
+
+
+def not_in_every_cell(frame: pd.DataFrame) -> set[str]:
+    """Return the memories of a tidy frame that lack runs in some cell."""
+    num_cells = frame.groupby("architecture").cell.nunique()
+    return set(num_cells.index[num_cells < frame.cell.nunique()])
 
 
 def _unbeaten_in(row: dict) -> str:
@@ -102,16 +120,18 @@ def pareto_figure(frame: pd.DataFrame) -> Figure:
     notes = [note("best at its price", linestyle="-", linewidth=1, color=FRONT), chance_note()]
     notes += [note("one run, of few seeds", marker="_", markersize=7)] * any(points.values())
     priced = set(values.architecture[values[list(PRICES)].notna().any(axis=1)])
-    entries = [
-        look._replace(line="none") if name in priced else _without_point(look) for name, look in found.items()
-    ]
+    partial = not_in_every_cell(frame)
+    entries = [_entry(look, name in priced, name in partial) for name, look in found.items()]
     legend(figure, entries, notes)
     return figure
 
 
-def _without_point(look: Look) -> Look:
-    """Return how the legend shows a memory without runs in the last cell, where prices are taken."""
-    return look._replace(name=f"{look.name}: no price in the last cell", marker="", line="none")
+def _entry(look: Look, has_point: bool, is_partial: bool) -> Look:
+    """Return how the legend shows a memory: prices are taken in the last cell, and success is over all."""
+    if not has_point:
+        return look._replace(name=f"{look.name}: no price in the last cell", marker="", line="none")
+    suffix = ": not in every cell" if is_partial else ""
+    return look._replace(name=look.name + suffix, line="none")
 
 
 def _point(axes: Axes, price: float, row: dict, look: Look, runs: list[float]) -> None:

@@ -4,20 +4,24 @@ import pandas as pd
 
 from membench.config import flatten
 from membench.report import text
+from membench.report.differences import borne_out
 from membench.report.frame import cells, num_solved
-from membench.report.judging import Finding, training_speed, verdict
+from membench.report.judging import Finding, agrees, training_speed, verdict
 from membench.report.looks import display_name
 from membench.report.tables import KEY, Table, shown_key
 from membench.suite import list_presets, load_preset
 
 
 def preset_of(run: pd.Series) -> str | None:
-    """Return the preset that states every setting of a run of a tidy frame as it is; None if none does."""
-    for name in list_presets():
-        stated = flatten(load_preset(name).settings_for(run.architecture))
-        if stated and all(run.settings.get(setting) == value for setting, value in stated.items()):
-            return name
-    return None
+    """Return the preset whose settings all are those of a run of a tidy frame; None if there is none.
+
+    Of several, that which states most: the settings of one can be a part of another's.
+    """
+    stated = {name: flatten(load_preset(name).settings_for(run.architecture)) for name in list_presets()}
+    followed = [
+        name for name, settings in stated.items() if settings and settings.items() <= run.settings.items()
+    ]
+    return max(followed, key=lambda name: len(stated[name]), default=None)
 
 
 def has_presets(frame: pd.DataFrame) -> bool:
@@ -64,7 +68,9 @@ def cpu_preset_is_faster(frame: pd.DataFrame) -> Finding | None:
     agreed, measured = [], []
     for name, found in pairs.items():
         fast, usual = (training_speed(found[preset]) for preset in ("doc-cpu", "doc"))
-        agreed.append(fast.value > usual.value)
+        order = fast.tolerance.order(fast.value, usual.value)
+        seeds = (found[preset].steps_per_second.dropna() for preset in ("doc-cpu", "doc"))
+        agreed.append(agrees(borne_out(order, *seeds)))
         measured.append(f"{display_name(name)} {fast.shown} against {usual.shown}")
     num_runs = sum(len(found[preset]) for found in pairs.values() for preset in ("doc", "doc-cpu"))
     return Finding("; ".join(measured), verdict(agreed), num_runs)

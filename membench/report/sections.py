@@ -61,7 +61,8 @@ def _impact(contents: Contents) -> list[Part]:
         """
         The document's words beside what these runs measured. *Lost* runs diverged or failed; the *spread* is
         the standard deviation of success over seeds, the mean over tasks; a value *did best* at a task if
-        more of its runs solved it, or as many in fewer steps.
+        more of its runs solved it than with any other, or as many in fewer steps: by two runs or all against
+        none, or by a tenth of the steps and one evaluation.
         """,
     )
 
@@ -74,7 +75,8 @@ def _gradient_flow(contents: Contents) -> list[Part]:
         The gradient of the answers' cross-entropy with respect to what the step of the cue shows: its norm
         (root mean square over 32 episodes) and its share of that with respect to all steps, medians over
         runs, before training and after. Where all is learned the loss is near zero, and so is its gradient:
-        the share still compares. *Diverged* is the share of runs lost; the *largest norm* is that of an
+        the share still compares. *Diverged* is the share of the runs that did not
+        fail; the *largest norm* is that of an
         update's mean gradient, before clipping, at any evaluation.
         """,
     )
@@ -303,7 +305,7 @@ def _what_success_costs(contents: Contents) -> list[Part]:
             "pareto",
             """
             Success is the interquartile mean over all cells; prices are medians in the last cell. An oracle
-            that is shown the cue again does not compete.
+            that is shown the cue again does not compete, nor does a memory that lacks runs in a cell.
             """,
         ),
     ]

@@ -113,7 +113,10 @@ def cost_table(frame: pd.DataFrame) -> Table:
 
 
 def runs_table(frame: pd.DataFrame) -> Table:
-    """Return one row per run, with the Wilson interval of its success (answers taken as independent)."""
+    """Return one row per run, with the Wilson interval of its success (answers taken as independent).
+
+    Under MAML they are not, and the table says so.
+    """
     intervals = [_wilson_interval(*run) for run in zip(frame.success, frame.num_answers, strict=True)]
     shown = {
         "Memory": frame.architecture.map(display_name),
@@ -121,7 +124,10 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Seed": frame.seed.map(str),
         "Status": frame.status,
         "Success": frame.success.map(text.share),
-        "Its 95 % interval": [text.interval(found) if found else text.NOTHING for found in intervals],
+        "Its 95 % interval": [
+            text.interval(found) if found else "answers share weights" if is_maml else text.NOTHING
+            for found, is_maml in zip(intervals, frame.objective == "maml", strict=True)
+        ],
         "Sampled": frame.sampled_success.map(text.share),
         "Steps": frame.steps.map(text.count),
         "Steps to solved": frame.steps_to_solved.map(text.count),
@@ -150,7 +156,7 @@ def _shown_times(values: pd.DataFrame, name: str, unit: Callable[[float], str]) 
     return [text.time(MedianTime(*median), unit) for median in medians]
 
 
-def _wilson_interval(success: float, num_answers: int) -> Interval | None:
-    if math.isnan(success):
+def _wilson_interval(success: float, num_answers: float) -> Interval | None:
+    if math.isnan(success) or math.isnan(num_answers):
         return None
-    return stats.wilson_interval(round(success * num_answers), num_answers)
+    return stats.wilson_interval(round(success * num_answers), int(num_answers))
