@@ -241,7 +241,7 @@ CLAIMS = [
         helps("ppo.entropy_end", 0.01, 0.05),
     ),
     Claim(
-        "A Gaussian head whose argmax answers serves (against a categorical one)",
+        "A Gaussian head whose argmax answers learns as soon as a categorical one",
         COMPONENTS,
         "heads",
         helps("agent.head", "gaussian", "categorical"),
