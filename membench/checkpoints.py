@@ -21,7 +21,7 @@ import torch
 from membench import describe
 from membench.care import DEFAULT_CARE
 from membench.config import RunConfig
-from membench.records import atomic_writer
+from membench.folders import atomic_writer
 from membench.training import Training
 from membench.untrusted import read_file
 

@@ -20,16 +20,9 @@ from membench.envs import make_task
 from membench.errors import InputError
 from membench.executors import Assignment, Ending, Executor, Job, Refusal, make_executor
 from membench.executors.processes import noticing_stops
+from membench.folders import Stamp, make_results_folder, record_path, stamp_of
 from membench.progress import Note, read_note
-from membench.records import (
-    RunRecord,
-    Stamp,
-    make_results_folder,
-    read_record,
-    record_path,
-    stamp_of,
-    write_record,
-)
+from membench.records import RunRecord, read_record, write_record
 from membench.status import seconds_left
 from membench.train import failed_record
 

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from membench.config import RunConfig, Settings, flatten
 from membench.errors import InputError
-from membench.records import RunRecord, atomic_writer, read_records
+from membench.folders import atomic_writer
+from membench.records import RunRecord, read_records
 from membench.untrusted import decode, new_place, read_file
 
 

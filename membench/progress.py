@@ -14,7 +14,7 @@ from msgspec import Struct
 from membench import logs
 from membench.config import Fraction, NonNegativeInt, PositiveInt
 from membench.errors import InputError
-from membench.records import atomic_writer
+from membench.folders import atomic_writer
 from membench.untrusted import decode, read_file
 
 if TYPE_CHECKING:

@@ -8,12 +8,8 @@ ranges, and that a record agrees with the configuration in it. What fails is nam
 and moved to `set-aside/` by the commands that write records; nothing is ever deleted.
 """
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,7 +17,8 @@ from msgspec import Meta, Struct
 from membench.config import Fraction, NonNegativeFloat, NonNegativeInt, RunConfig
 from membench.envs import make_task
 from membench.errors import InputError
-from membench.untrusted import decode, new_place, read_file, refuse_links
+from membench.folders import atomic_writer, record_path, runs_folder
+from membench.untrusted import decode, new_place, read_file
 from membench.validation import shown
 
 SCHEMA_VERSION = 2
@@ -163,58 +160,6 @@ MEASURED_ON_THE_MACHINE = (
     "finished_at",
 )
 """Fields that differ between two runs of one configuration on one machine; all others are bit-identical."""
-
-
-def runs_folder(results: Path) -> Path:
-    """Return the folder of a results folder's records."""
-    return results / "runs"
-
-
-def record_path(results: Path, run_id: str) -> Path:
-    """Return where the record of `run_id` lies."""
-    return runs_folder(results) / f"{run_id}.json"
-
-
-def weights_path(results: Path, run_id: str) -> Path:
-    """Return where the final weights of `run_id` lie."""
-    return runs_folder(results) / f"{run_id}.pt"
-
-
-Stamp: TypeAlias = tuple[int, int]
-"""What tells a file from the one that was at its place before: its size and its time of change. Unlike an
-inode, they are the same on every machine that sees the file."""
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """Return the stamp of a file, None if there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-@contextmanager
-def atomic_writer(path: Path, *, survives_crashes: bool = True) -> Iterator[IO[bytes]]:
-    """Open a file that appears at `path` once it is complete, and on disk if it shall survive a crash."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            if survives_crashes:
-                os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # readable like any other file, as mkstemp's are not
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_record(results: Path, record: RunRecord) -> Path:
@@ -391,28 +336,3 @@ def _check_agreement(record: RunRecord, where: str) -> None:
         make_task(config.task)
     except InputError as error:
         raise InputError(f"{where}: config: {error}") from None
-
-
-def make_results_folder(results: Path) -> None:
-    """Make a results folder and see that records can be written to it.
-
-    Raises:
-        InputError: if they cannot.
-    """
-    make_writable_folder(results)
-    runs_folder(results).mkdir(exist_ok=True)
-    refuse_links(results)
-
-
-def make_writable_folder(folder: Path) -> None:
-    """Make a folder and see that it can be written to.
-
-    Raises:
-        InputError: if it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"--out {str(folder)!r}: cannot write there ({error.strerror})") from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from membench import describe, records
+from membench import describe
 from membench.agent import Agent, build_agent
 from membench.checkpoints import Checkpoint
 from membench.compiler import leave_compiler_out
@@ -20,6 +20,7 @@ from membench.config import RunConfig
 from membench.devices import prepare_process
 from membench.envs import Task, make_task
 from membench.errors import InputError
+from membench.folders import atomic_writer
 from membench.ladder import LadderTraining
 from membench.maml import MetaTraining
 from membench.ppo import DivergenceError
@@ -72,7 +73,7 @@ def train(
         status = "solved"
     record = _record(training, status, error)
     if weights is not None:
-        with records.atomic_writer(weights) as file:
+        with atomic_writer(weights) as file:
             torch.save({name: tensor.cpu() for name, tensor in training.agent.state_dict().items()}, file)
     return record
 

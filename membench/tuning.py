@@ -17,7 +17,8 @@ from msgspec import Struct
 from membench.catalogue import load_architecture, memory_options
 from membench.config import RunConfig, Settings, build_config, merge, nest
 from membench.errors import InputError
-from membench.records import RunRecord, atomic_writer
+from membench.folders import atomic_writer
+from membench.records import RunRecord
 
 NUM_TRIALS = 8
 LEARNING_RATES = (5e-4, 8e-3)

@@ -23,8 +23,9 @@ from membench.config import RunConfig
 from membench.errors import InputError
 from membench.executors import Assignment, Ending
 from membench.executors.processes import STOPS
+from membench.folders import record_path, stamp_of, weights_path
 from membench.progress import noting_progress, progress_path
-from membench.records import RunRecord, record_path, stamp_of, weights_path, write_record
+from membench.records import RunRecord, write_record
 from membench.train import failed_record, train
 from membench.training import Progress
 from membench.usage import process_started

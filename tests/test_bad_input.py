@@ -18,8 +18,9 @@ from test_report import make_record
 from membench.config import RunConfig, build_config, flatten, merge, nest, to_settings
 from membench.errors import InputError
 from membench.execute import check_runnable
+from membench.folders import runs_folder
 from membench.frame import to_frame
-from membench.records import RunRecord, read_records, runs_folder, write_record
+from membench.records import RunRecord, read_records, write_record
 from membench.report import all_tables
 from membench.report.frame import tidy
 from membench.suite import load_suite, plan_runs

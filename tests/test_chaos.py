@@ -19,8 +19,9 @@ import pytest
 import torch
 from test_train import without_timings
 
+from membench.folders import stamp_of
 from membench.frame import to_frame
-from membench.records import MEASURED_ON_THE_MACHINE, read_records, stamp_of
+from membench.records import MEASURED_ON_THE_MACHINE, read_records
 
 SUITE = """
 question = "Does it survive?"

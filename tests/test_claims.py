@@ -9,9 +9,10 @@ import pytest
 from test_report import make_record
 
 from membench.config import build_config, merge, nest
+from membench.folders import make_results_folder
 from membench.frame import to_frame
 from membench.plan import Plan, read_plan, write_plan
-from membench.records import CueGradient, make_results_folder, pack_records, write_record
+from membench.records import CueGradient, pack_records, write_record
 from membench.report.claims import CLAIMS, DOCUMENT_SIZES, claims_table
 from membench.report.comparisons import comparison_tables
 from membench.report.differences import (

@@ -12,8 +12,9 @@ from test_report import climb, make_record
 
 from architectures import ARCHITECTURES
 from membench.bench import Measurements
+from membench.folders import make_results_folder
 from membench.plan import Plan, write_plan
-from membench.records import make_results_folder, pack_records, write_record
+from membench.records import pack_records, write_record
 from membench.report.comparisons import document_words
 from membench.report.costs import write_measurements
 from membench.report.facts import FACTS

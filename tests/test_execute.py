@@ -22,15 +22,16 @@ from torch import nn
 from membench import logs
 from membench.care import Care
 from membench.checkpoints import checkpoint_path
-from membench.cli.running import keeping_what_is_done
+from membench.cli.carrying_out import keeping_what_is_done
 from membench.display import SuiteDisplay
 from membench.engine import Engine
 from membench.errors import InputError
 from membench.execute import run_all
 from membench.executors import Refusal
 from membench.executors.local import LocalJob, LocalPool
+from membench.folders import make_results_folder, record_path, stamp_of
 from membench.memory import Memory
-from membench.records import make_results_folder, read_record, record_path, stamp_of
+from membench.records import read_record
 from membench.train import train
 from membench.worker import run_here
 

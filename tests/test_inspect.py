@@ -15,6 +15,7 @@ from membench.check import small_options
 from membench.config import TaskConfig, build_config
 from membench.envs import make_task
 from membench.errors import InputError
+from membench.folders import record_path, weights_path
 from membench.heads import CategoricalHead
 from membench.inspect import interventions
 from membench.inspect import utilisation as utilisation_module
@@ -29,7 +30,7 @@ from membench.inspect.tables import in_words, tables_for
 from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
 from membench.inspect.words import answer, kept, not_applying
 from membench.memory import Memory, Trace
-from membench.records import read_record, record_path, weights_path, write_record
+from membench.records import read_record, write_record
 from membench.train import train
 
 HORIZON, NUM_CUES = 8, 4

@@ -5,7 +5,7 @@ import torch
 
 from architectures import pmm_addressed
 from membench.execute import run_all
-from membench.records import weights_path
+from membench.folders import weights_path
 from membench.suite import load_suite, plan_runs
 from membench.training import Training
 

@@ -9,9 +9,10 @@ import pytest
 from test_report import make_record, read_table, write
 
 from membench import describe
+from membench.folders import make_results_folder
 from membench.plan import Plan, write_plan
 from membench.provenance import code_origins, differences, machine_origins, mixtures, numbered
-from membench.records import make_results_folder, write_record
+from membench.records import write_record
 
 OTHER_MACHINE = {"system": "Linux", "processor": "another processor", "cores": 64}
 NEWER = {"membench": "0.2.0", "python": "3.11.7"}

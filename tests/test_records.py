@@ -19,17 +19,9 @@ from test_train import small_config, without_timings
 from membench.care import Care
 from membench.errors import InputError
 from membench.execute import run_all
+from membench.folders import make_results_folder, record_path, runs_folder
 from membench.plan import Plan, read_plan, write_plan
-from membench.records import (
-    PACKED,
-    make_results_folder,
-    pack_records,
-    read_records,
-    record_path,
-    runs_folder,
-    set_aside_faults,
-    write_record,
-)
+from membench.records import PACKED, pack_records, read_records, set_aside_faults, write_record
 from membench.train import train
 from membench.untrusted import SET_ASIDE
 

@@ -17,8 +17,9 @@ from membench.agent import build_agent
 from membench.config import build_config
 from membench.envs import make_task
 from membench.errors import InputError
+from membench.folders import record_path, runs_folder, weights_path
 from membench.plan import Plan, plan_or_none, set_aside_plan, write_plan
-from membench.records import read_records, record_path, runs_folder, weights_path, write_record
+from membench.records import read_records, write_record
 from membench.train import load_agent
 
 EVIL_MODULE = "from pathlib import Path\nPath('executed').touch()\nclass Evil: pass\n"

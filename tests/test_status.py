@@ -10,9 +10,10 @@ from test_report import make_record
 
 from membench import logs
 from membench.execute import Standing
+from membench.folders import make_results_folder, record_path
 from membench.plan import Plan, write_plan
 from membench.progress import LONGEST_SILENCE, noting_progress, progress_path, read_note, this_kernel
-from membench.records import make_results_folder, record_path, write_record
+from membench.records import write_record
 from membench.status import folder_status, seconds_left
 from membench.training import Progress
 
@@ -85,7 +86,7 @@ def test_a_note_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
         assert read_note(tmp_path, "run") is None
         raise OSError("planted")
 
-    monkeypatch.setattr("membench.records.Path.replace", look)
+    monkeypatch.setattr("membench.folders.Path.replace", look)
     with noting_progress(tmp_path, "run") as note, pytest.raises(OSError, match="planted"):
         note(Progress(steps=10, total_timesteps=100, horizon=3, success=None, train_success=None))
     assert not list((tmp_path / "progress").iterdir())

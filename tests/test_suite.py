@@ -5,8 +5,8 @@ import pytest
 
 from membench.errors import InputError
 from membench.execute import check_runnable
+from membench.folders import make_results_folder
 from membench.plan import Plan, write_plan
-from membench.records import make_results_folder
 from membench.suite import list_presets, list_suites, load_preset, load_suite, plan_runs
 from membench.tuning import own_settings
 from membench.worker import run_here

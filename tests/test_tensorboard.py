@@ -7,7 +7,8 @@ import pytest
 from test_report import make_record
 
 from membench.errors import InputError
-from membench.records import make_results_folder, write_record
+from membench.folders import make_results_folder
+from membench.records import write_record
 from membench.report.tensorboard import SCALARS, write_curves
 
 needs_tensorboard = pytest.mark.skipif(

@@ -87,7 +87,7 @@ def bench(
     from membench.bench import Measurements, bench_config, measure_all
     from membench.describe import machine, versions
     from membench.execute import check_runnable
-    from membench.records import make_writable_folder
+    from membench.folders import make_writable_folder
     from membench.report import costs as report
 
     configs = [

@@ -42,10 +42,10 @@ def compare(
     be; what is stated and measured by nothing is marked so.
     """
     from membench.catalogue import check_architecture_name
+    from membench.folders import make_writable_folder
     from membench.frame import to_frame
     from membench.plan import planned_runs
     from membench.provenance import mixtures
-    from membench.records import make_writable_folder
     from membench.report import costs
     from membench.report.files import write_table
     from membench.report.frame import tidy

@@ -47,10 +47,10 @@ def claims(results: Path, out: Path | None, as_json: bool) -> None:
 
     DIR is one results folder, or holds several, one per suite.
     """
+    from membench.folders import make_writable_folder
     from membench.frame import to_frame
     from membench.plan import runs_by_suite
     from membench.provenance import mixtures
-    from membench.records import make_writable_folder
     from membench.report.claims import claims_table
     from membench.report.files import write_table
     from membench.report.frame import tidy

@@ -16,7 +16,7 @@ from msgspec import Struct
 from membench.config import RunConfig
 from membench.engine import Engine
 from membench.errors import InputError
-from membench.records import Stamp
+from membench.folders import Stamp
 
 
 class Assignment(Struct, frozen=True, kw_only=True):

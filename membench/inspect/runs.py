@@ -12,7 +12,8 @@ from membench.catalogue import architecture_table
 from membench.config import RunConfig
 from membench.envs import Task, make_task
 from membench.errors import InputError
-from membench.records import RunRecord, read_record, runs_folder
+from membench.folders import runs_folder
+from membench.records import RunRecord, read_record
 from membench.streams import RandomStreams
 from membench.train import load_agent
 

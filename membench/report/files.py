@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from membench.records import atomic_writer
+from membench.folders import atomic_writer
 from membench.report import text
 from membench.report.panels import STYLE
 from membench.report.tables import Table
