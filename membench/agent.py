@@ -45,6 +45,11 @@ class Agent(nn.Module):
             nn.init.orthogonal_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the agent's parameters are."""
+        return self.value_head.weight.device
+
     def initial_state(self, batch_size: int | None = None) -> State:
         """Return the state before the first step: of `batch_size` rows, or of one without a batch axis."""
         if batch_size is None:
@@ -110,7 +115,7 @@ class Agent(nn.Module):
         """Return the context that the memory is computed in."""
         if self.compute.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.value_head.weight.device.type, torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def heads(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return policy outputs and values, in the heads' own precision."""

@@ -100,14 +100,12 @@ def _gradient_norms(agent: Agent, episodes: Episodes, config: PPOConfig) -> Tens
     It is the root mean square over episodes; 0 where what is observed makes no difference. No more episodes
     are held at once than training holds, for this must not be what a run needs most memory for.
     """
-    device = agent.value_head.weight.device
-    observations = torch.from_numpy(episodes.observations).to(device)
-    targets, asked = (torch.from_numpy(x).to(device) for x in (episodes.targets, episodes.is_question))
+    arrays = (episodes.observations, episodes.targets, episodes.is_question)
+    observations, targets, asked = (torch.from_numpy(array).to(agent.device) for array in arrays)
     num_rows = max(1, config.num_envs // config.num_minibatches)
+    parts = (x.split(num_rows) for x in (observations, targets, asked))
     gradients = []
-    for x, answers, at in zip(
-        *(part.split(num_rows) for part in (observations, targets, asked)), strict=True
-    ):
+    for x, answers, at in zip(*parts, strict=True):
         x.requires_grad_()
         loss = F.cross_entropy(agent.evaluate(x)[0][at], answers[at], reduction="sum") / asked.sum()
         gradients += torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)

@@ -125,7 +125,7 @@ def check_twice_differentiable(agent: Agent, task: OpenLoopTask) -> None:
         InputError: if they do not.
     """
     smallest = MAMLConfig(num_support_episodes=1, num_query_episodes=1, num_inner_steps=1)
-    drawn = draw_meta_task(task, smallest, np.random.default_rng(0), agent.value_head.weight.device)
+    drawn = draw_meta_task(task, smallest, np.random.default_rng(0), agent.device)
     network = EpisodeOutputs(agent)
     try:
         with sdpa_kernel(TWICE_DIFFERENTIABLE):
@@ -146,16 +146,16 @@ class MetaTraining(Training):
     def __init__(self, config: RunConfig, started: float):
         super().__init__(config, started)
         self.open_loop_task = as_open_loop(self.task, "objective 'maml'")
-        self.network, self.device = EpisodeOutputs(self.agent), self.agent.value_head.weight.device
+        self.network = EpisodeOutputs(self.agent)
         check_twice_differentiable(self.agent, self.open_loop_task)
 
     def _practise(self, progress: float) -> UpdateStatistics:
         """Adapt to some mappings and improve the weights that adapting begins with."""
         config, random = self.config.maml, np.random.default_rng(next(self.random.rollouts))
-        measured = torch.zeros(2, device=self.device)
+        measured = torch.zeros(2, device=self.agent.device)
         self.optimizer.zero_grad(set_to_none=True)
         for _ in range(config.num_tasks):
-            support, query = draw_meta_task(self.open_loop_task, config, random, self.device)
+            support, query = draw_meta_task(self.open_loop_task, config, random, self.agent.device)
             with sdpa_kernel(TWICE_DIFFERENTIABLE):
                 outputs = asked_outputs(adapt(self.network, support, config), self.network, query)
                 loss = F.cross_entropy(outputs, query.answers)
@@ -177,7 +177,7 @@ class MetaTraining(Training):
         config, random = self.config.maml, np.random.default_rng(next(seeds))
         correct = asked = 0
         for _ in range(math.ceil(num_episodes / config.num_query_episodes)):
-            support, query = draw_meta_task(self.open_loop_task, config, random, self.device)
+            support, query = draw_meta_task(self.open_loop_task, config, random, self.agent.device)
             with torch.no_grad(), sdpa_kernel(TWICE_DIFFERENTIABLE):
                 outputs = asked_outputs(adapt(self.network, support, config), self.network, query)
             correct += int(self._is_right(outputs, query, generator).sum())

@@ -100,7 +100,7 @@ def collect_open_loop(agent: Agent, envs: OpenLoopVectorEnv, *, seed: int, noise
     """Draw whole episodes, run the memory over them once, then act and score every step at once."""
     episodes = envs.draw_episodes(seed)
     length = int(episodes.lengths.max())
-    device = agent.value_head.weight.device
+    device = agent.device
     observations = torch.from_numpy(episodes.observations[:, :length]).to(device)
     num_rows = max(1, STEPS_PER_FORWARD // length)
     chunks = [agent.evaluate(chunk) for chunk in observations.split(num_rows)]
@@ -143,7 +143,7 @@ def collect_stepping(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor)
     unknown = np.full(envs.num_envs, NO_QUESTION)
     steps: list[dict[str, Any]] = []
     while running.any():
-        step_noise = noise[:, len(steps)].to(agent.value_head.weight.device)
+        step_noise = noise[:, len(steps)].to(agent.device)
         actions, log_probs, values, state, _ = agent(observations, state, step_noise)
         # A copy: an environment may write its next observations into the same array.
         before = torch.tensor(np.asarray(observations), dtype=torch.float32)
@@ -170,7 +170,7 @@ def collect_stepping(agent: Agent, envs: VectorEnv, *, seed: int, noise: Tensor)
             bootstrap = torch.where(cut_off, after, bootstrap)
         running &= ~torch.as_tensor(terminated | truncated)
     columns = {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
-    return Rollout(**_blank_padding(columns), bootstrap=bootstrap).to(agent.value_head.weight.device)
+    return Rollout(**_blank_padding(columns), bootstrap=bootstrap).to(agent.device)
 
 
 def _blank_padding(columns: dict[str, Tensor]) -> dict[str, Tensor]:

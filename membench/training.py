@@ -3,9 +3,8 @@
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,14 +18,12 @@ from membench.config import RunConfig
 from membench.diagnosis import cue_gradient
 from membench.envs import Task, TaskVectorEnv, make_task
 from membench.inspect.utilisation import Utilisation, utilisation_at_end
+from membench.milestones import Milestone, SuccessWindow
 from membench.ppo import UpdateStatistics
 from membench.records import CueGradient, CurvePoint, Rung
 from membench.rollout import Rollout, collect, draw_noise
 from membench.streams import RandomStreams
 from membench.usage import Usage
-
-TRAINING_WINDOW = 320
-"""Training episodes that `train_success` and `steps_to_sampled_95` look back on."""
 
 EVALUATIONS_IN_A_ROW = 2
 
@@ -59,46 +56,6 @@ class Examination(NamedTuple):
     success_at: dict[int, float]
     """Greedy policy, fresh episodes of other horizons."""
     cue_gradient_after: CueGradient | None
-
-
-class SuccessWindow:
-    """Share of right answers over the latest training episodes."""
-
-    def __init__(self, episodes: Iterable[tuple[int, int]] = ()) -> None:
-        self._episodes: deque[tuple[int, int]] = deque(episodes, maxlen=TRAINING_WINDOW)
-
-    @property
-    def episodes(self) -> list[tuple[int, int]]:
-        """Right answers and questions of every episode that it holds."""
-        return list(self._episodes)
-
-    def add(self, correct: Tensor, asked: Tensor) -> None:
-        """Take in episodes [b t]: where each was right, and where it was asked."""
-        self._episodes.extend(zip(correct.sum(1).tolist(), asked.sum(1).tolist(), strict=True))
-
-    @property
-    def success(self) -> float | None:
-        """Right answers / questions; None before any."""
-        asked = sum(asked for _, asked in self._episodes)
-        return sum(correct for correct, _ in self._episodes) / asked if asked else None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether 95 % of the answers of as many episodes as the window holds were right."""
-        return len(self._episodes) == TRAINING_WINDOW and (self.success or 0) >= 0.95
-
-
-@dataclass
-class Milestone:
-    """The first time that something held."""
-
-    steps: int | None = None
-    seconds: float | None = None
-
-    def reach(self, steps: int, seconds: float) -> None:
-        """Note where training stands, unless the milestone was reached before."""
-        if self.steps is None:
-            self.steps, self.seconds = steps, seconds
 
 
 class Training:

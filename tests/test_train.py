@@ -11,10 +11,11 @@ from architectures import ARCHITECTURES
 from membench import ppo
 from membench.config import build_config, merge
 from membench.frame import to_frame
+from membench.milestones import SuccessWindow
 from membench.records import MEASURED_ON_THE_MACHINE
 from membench.rollout import collect, draw_noise
 from membench.train import load_agent, train
-from membench.training import SuccessWindow, Training
+from membench.training import Training
 
 SMALL = {
     "architecture": "gru",

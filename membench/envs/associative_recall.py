@@ -31,6 +31,10 @@ class AssociativeRecall(OpenLoopTask):
             has_query_flag=True,
         )
 
+    def last_told_step(self, query: int) -> int:
+        """Return the question's own step, which says which of several values is wanted."""
+        return query if self.config.num_items > 1 else super().last_told_step(query)
+
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes whose order of keys, values and asked key are uniform and independent."""
         num_pairs, num_values = self.config.num_items, self.config.num_cues

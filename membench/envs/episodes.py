@@ -99,6 +99,10 @@ class OpenLoopTask(Task):
         """Steps of the delay, the fewest where they vary."""
         return self.config.horizon if self.config.min_horizon is None else self.config.min_horizon
 
+    def last_told_step(self, query: int) -> int:
+        """Return the last step that may have to be seen to know the first answer, asked for at `query`."""
+        return min(self.delay_steps.start - 1, query)
+
     @abstractmethod
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes."""

@@ -38,6 +38,10 @@ class Overwrite(OpenLoopTask):
                 f"must be at most 1 + the shortest delay, {1 + self.shortest_delay}"
             )
 
+    def last_told_step(self, query: int) -> int:
+        """Return the last step of the delay, which may show the cue that counts."""
+        return query - 1 if self.config.num_items > 1 else super().last_told_step(query)
+
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes whose cues, and the steps that show them, are uniform and independent."""
         delays = self.draw_delays(random, num_episodes)

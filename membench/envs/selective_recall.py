@@ -32,6 +32,10 @@ class SelectiveRecall(OpenLoopTask):
         )
         self.refuse(distractors=0.0, observation_noise=0.0)
 
+    def last_told_step(self, query: int) -> int:
+        """Return the last step that may show the first of the marked cues."""
+        return query - self.config.num_items
+
     def draw(self, random: np.random.Generator, num_episodes: int) -> Episodes:
         """Draw episodes whose cues, and the steps that are marked, are uniform and independent."""
         num_items, num_shown = self.config.num_items, self.delay_steps.stop

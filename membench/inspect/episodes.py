@@ -9,9 +9,6 @@ from torch import Tensor
 
 from membench.agent import Agent
 from membench.envs import OpenLoopTask, Task
-from membench.envs.associative_recall import AssociativeRecall
-from membench.envs.overwrite import Overwrite
-from membench.envs.selective_recall import SelectiveRecall
 from membench.errors import InputError
 from membench.rollout import collect, draw_noise
 
@@ -83,9 +80,7 @@ def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:
     rollout = collect(agent, envs, seed=SEED, noise=draw_noise(agent, envs, None))
     first = rollout.asked.int().argmax(1)
     asked = rollout.asked.any(1)
-    if (
-        not is_open_loop
-    ):  # where the agent has to find the question, an episode that runs out of time has none
+    if not is_open_loop:  # the agent has to find the question, and has found none when it ran out of time
         asked &= rollout.mask.sum(1) < task.max_episode_steps
     if not asked.any():
         raise InputError(
@@ -111,24 +106,12 @@ def draw_sample(agent: Agent, task: Task, num_episodes: int) -> Sample:
         observations,
         answers,
         delay=delay,
-        told=_last_told(task, delay, query),
+        told=task.last_told_step(query) if isinstance(task, OpenLoopTask) else max(delay - 1, 0),
         query=query,
         num_questions=int(rollout.asked.sum(1).max()),
         num_left_out=num_episodes - len(answers),
         is_open_loop=is_open_loop,
     )
-
-
-def _last_told(task: Task, delay: int, query: int) -> int:
-    """Return the last step that may have to be seen to know the answer."""
-    num_items = task.config.num_items
-    if num_items > 1 and isinstance(task, AssociativeRecall):
-        return query
-    if num_items > 1 and isinstance(task, Overwrite):
-        return query - 1
-    if isinstance(task, SelectiveRecall):
-        return query - num_items
-    return max(delay - 1, 0)
 
 
 def _first_of_delay(task: Task, observations: Tensor, answers: Tensor) -> int:
