@@ -59,52 +59,74 @@ def write_and_read(write_queries: Tensor, values: Tensor, read_queries: Tensor, 
         read_queries.split(STEPS_PER_CHUNK, dim=1),
         strict=True,
     ):
-        w = _WriteWeights.apply(q_w @ memory.mT, (q_w @ v.mT).tril(-1))
-        reads, a = _read(q, w, v, memory)
+        # Rows that start from one memory share its products: one large one instead of one per row.
+        before = memory[0] if memory.stride(0) == 0 else memory
+        w = _WriteWeights.apply(q_w @ before.mT, (q_w @ v.mT).tril(-1))
+        reads, a = _read(q, w, v, before)
         chunks.append((reads, w, a))
         memory = torch.baddbmm(memory, w.mT, v)
-    reads, write_weights, read_weights = (torch.cat(parts, dim=1) for parts in zip(*chunks, strict=True))
+    reads, write_weights, read_weights = (
+        parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for parts in zip(*chunks, strict=True)
+    )
     return Accesses(reads, write_weights, read_weights, memory)
 
 
 def _read(queries: Tensor, w: Tensor, v: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what queries [b t k d] read after each step's write in a chunk, and the weights [b t k s]."""
+    """Return what queries [b t k d] read after each step's write in a chunk, and the weights [b t k s].
+
+    The memory before the chunk is [b s d], or [s d] of all rows.
+    """
     num_steps, num_heads = queries.shape[1:3]
     q = queries.flatten(1, 2)
-    written = torch.ones(num_steps, num_steps, dtype=torch.bool, device=q.device).tril()
-    written = written.repeat_interleave(num_heads, dim=0)
-    scores = torch.baddbmm(q @ memory.mT, (q @ v.mT).masked_fill(~written, 0), w)
+    not_written = torch.ones(num_steps, num_steps, dtype=torch.bool, device=q.device).triu(1)
+    not_written = not_written.repeat_interleave(num_heads, dim=0)
+    scores = torch.baddbmm(q @ memory.mT, (q @ v.mT).masked_fill(not_written, 0), w)
     a = torch.softmax(scores, dim=-1)
-    reads = torch.baddbmm(a @ memory, (a @ w.mT).masked_fill(~written, 0), v)
+    reads = torch.baddbmm(a @ memory, (a @ w.mT).masked_fill(not_written, 0), v)
     return reads.unflatten(1, (-1, num_heads)), a.unflatten(1, (-1, num_heads))
 
 
 class _WriteWeights(torch.autograd.Function):
-    """w_t = softmax(scores_t + sum over u < t of products_{t u} w_u); scores [b t s], products [b t u]."""
+    """w_t = softmax(scores_t + sum over u < t of products_{t u} w_u); scores [b t s], products [b t u].
+
+    Kept as [t b 1 s], so that a step is written where it lies. What is not known yet is zero there, and adds
+    nothing: two calls per step each way.
+    """
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, products: Tensor) -> Tensor:
-        w = torch.empty_like(scores)
-        w[:, 0] = torch.softmax(scores[:, 0], dim=-1)
-        for t in range(1, scores.shape[1]):
-            score = torch.baddbmm(scores[:, t : t + 1], products[:, t : t + 1, :t], w[:, :t])
-            w[:, t : t + 1] = torch.softmax(score, dim=-1)
-        ctx.save_for_backward(w, products)
+        num_rows, num_steps, num_slots = scores.shape
+        by_step = scores.new_zeros(num_steps, num_rows, 1, num_slots)
+        w = _by_row(by_step)
+        for score, product, w_t in zip(
+            scores.split(1, dim=1), products.split(1, dim=1), by_step.unbind(0), strict=True
+        ):
+            torch.softmax(torch.baddbmm(score, product, w), dim=-1, out=w_t)
+        ctx.save_for_backward(by_step, products)
         return w
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        w, products = ctx.saved_tensors
+        by_step, products = ctx.saved_tensors
         (grad_w,) = gradients
-        grad_scores = torch.empty_like(w)
-        by_source = products.mT.contiguous()
-        for t in range(w.shape[1] - 1, -1, -1):
-            here = slice(t, t + 1)
+        softmax_backward = torch._softmax_backward_data  # pyright: ignore[reportPrivateImportUsage]
+        grad_by_step = torch.zeros_like(by_step)
+        grad_scores = _by_row(grad_by_step)
+        steps = zip(
+            grad_w.split(1, dim=1),
+            products.mT.contiguous().split(1, dim=1),
+            by_step.unbind(0),
+            grad_by_step.unbind(0),
+            strict=True,
+        )
+        for grad_w_t, product, w_t, grad_score in reversed(list(steps)):
             # What reaches w_t: its own gradient, and what later scores made of it.
-            grad = torch.baddbmm(grad_w[:, here], by_source[:, here, t + 1 :], grad_scores[:, t + 1 :])
-            weighted = grad.mul_(w[:, here])
-            torch.addcmul(
-                weighted, w[:, here], weighted.sum(-1, keepdim=True), value=-1, out=grad_scores[:, here]
-            )
-        return grad_scores, (grad_scores @ w.mT).tril(-1)
+            grad = torch.baddbmm(grad_w_t, product, grad_scores)
+            softmax_backward(grad, w_t, -1, w_t.dtype, grad_input=grad_score)
+        return grad_scores, (grad_scores @ _by_row(by_step).mT).tril(-1)
+
+
+def _by_row(by_step: Tensor) -> Tensor:
+    """Return [t b 1 s] seen as [b t s]."""
+    return by_step.squeeze(2).transpose(0, 1)
