@@ -58,6 +58,8 @@ def train(
     leave_compiler_out()
     begin = partial(_kind_of_training(config), config, started)
     training = begin() if checkpoint is None else checkpoint.resume(begin)
+    if training.steps == 0:
+        training.note_cue_gradient()
 
     def after_update(progress: Progress) -> None:
         on_progress(progress)

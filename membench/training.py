@@ -83,9 +83,13 @@ class Training:
         self.solved, self.sampled_95 = Milestone(), Milestone()
         self.curve: list[CurvePoint] = []
         self.rungs: list[Rung] = []
-        self.cue_gradient_before = cue_gradient(self.agent, self.task, config.ppo)
+        self.cue_gradient_before: CueGradient | None = None
         self.rollout_success = 0.0
         """Share of right answers in the latest rollout."""
+
+    def note_cue_gradient(self) -> None:
+        """Note how much gradient reaches the cue before the first update."""
+        self.cue_gradient_before = cue_gradient(self.agent, self.task, self.config.ppo)
 
     def _envs(self, task: Task, num_envs: int) -> TaskVectorEnv:
         return task.vector_env(
