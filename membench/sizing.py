@@ -9,6 +9,7 @@ import torch
 
 from membench.agent import build_agent
 from membench.catalogue import check_memory_options, memory_options
+from membench.compiler import leave_compiler_out
 from membench.config import RunConfig, build_config, merge, nest, to_settings
 from membench.describe import count_parameters
 from membench.envs import make_task
@@ -90,5 +91,6 @@ def _with_feedforward_size(nearest: int, num_parameters: int, count: Callable[..
 
 def num_parameters_of(config: RunConfig) -> int:
     """Return the trainable parameters of the agent of `config`, built without memory (meta device)."""
+    leave_compiler_out()
     with torch.device("meta"):
         return count_parameters(build_agent(config, make_task(config.task)))["total"]

@@ -35,8 +35,17 @@ assert all(law.passed for law in check_architecture("gru", {"hidden_size": 3, "n
 print("torch._dynamo.eval_frame" in sys.modules)
 """
 
+MATCHING = """
+import sys
+from membench.config import build_config
+from membench.sizing import match_parameters
 
-@pytest.mark.parametrize("program", [TRAINING, CHECKING])
+match_parameters(build_config({"architecture": "gru"}), 10_000)
+print("torch._dynamo.eval_frame" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("program", [TRAINING, CHECKING, MATCHING])
 def test_nothing_that_does_not_compile_loads_the_compiler(program):
     assert run(program) == ["False"]
 
