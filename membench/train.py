@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from membench import describe
@@ -115,9 +116,10 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
     """Examine the final policy and return the record of the run."""
     config, agent = training.config, training.agent
     horizon = training.horizon
+    examined = make_task(msgspec.structs.replace(config.task, horizon=training.frontier or horizon))
     finite = all(parameter.isfinite().all() for parameter in agent.parameters())
     outcome = training.finish()._asdict() if finite else {}
-    identity = _identity(config, training.task) | {"horizon": horizon}
+    identity = _identity(config, examined) | {"horizon": horizon}
     return RunRecord(
         **identity,
         **outcome,

@@ -271,9 +271,10 @@ def climb(architecture, seed, frontier, **fields):
     rungs = [Rung(horizon=horizon, steps=100 * horizon, seconds=horizon / 8) for horizon in horizons]
     solved = {"steps_to_solved": rungs[-1].steps, "seconds_to_solved": rungs[-1].seconds} if rungs else {}
     return msgspec.structs.replace(
-        make_record(architecture, 2 * frontier, seed, status="solved" if rungs else "unsolved"),
+        make_record(architecture, 2 * frontier or 8, seed, status="solved" if rungs else "unsolved"),
         run_id=config.run_id,
         config=config,
+        recall_gap=(frontier or 8) + 1,
         frontier=frontier if rungs else None,
         rungs=rungs,
         **{"steps": 300_000, "seconds": 400.0, "steps_to_solved": None, "seconds_to_solved": None}

@@ -91,8 +91,8 @@ class Contents:
 
     @property
     def recall_gap(self) -> str:
-        """What the recall gap is beyond the horizon, in words."""
-        beyond = sorted({record.recall_gap - record.horizon for record in self.records})
+        """What the recall gap is beyond the horizon, of ladders their frontier, in words."""
+        beyond = sorted({record.recall_gap - (record.frontier or record.horizon) for record in self.records})
         return " or ".join(
             f"{abs(steps)} step{'s' * (abs(steps) != 1)} {'less' if steps < 0 else 'more'}"
             for steps in beyond
