@@ -39,19 +39,27 @@ def write_and_read_reference(
 ) -> Accesses:
     """Write and read step by step: write_queries, values [b t d], read_queries [b t k d], memory [b s d]."""
     steps = []
-    for q_w, v, q in zip(write_queries.unbind(1), values.unbind(1), read_queries.unbind(1), strict=True):
-        w = torch.softmax(memory @ q_w.unsqueeze(2), dim=1)
-        memory = torch.baddbmm(memory, w, v.unsqueeze(1))
-        a = torch.softmax(q @ memory.mT, dim=-1)
-        steps.append((a @ memory, w.squeeze(2), a))
-    reads, write_weights, read_weights = (torch.stack(parts, dim=1) for parts in zip(*steps, strict=True))
+    for q_w, v, q in zip(
+        write_queries.split(1, dim=1), values.split(1, dim=1), read_queries.split(1, dim=1), strict=True
+    ):
+        *found, memory = _write_and_read_once(q_w, v, q, memory)
+        steps.append(found)
+    reads, write_weights, read_weights = (torch.cat(parts, dim=1) for parts in zip(*steps, strict=True))
     return Accesses(reads, write_weights, read_weights, memory)
+
+
+def _write_and_read_once(q_w: Tensor, v: Tensor, q: Tensor, memory: Tensor) -> Accesses:
+    """Write and read in one step: q_w, v [b 1 d], q [b 1 k d], memory [b s d]."""
+    w = torch.softmax(torch.bmm(q_w, memory.mT), dim=-1)
+    memory = torch.baddbmm(memory, w.mT, v)
+    a = torch.softmax(torch.bmm(q.squeeze(1), memory.mT), dim=-1)
+    return Accesses(torch.bmm(a, memory).unsqueeze(1), w, a.unsqueeze(1), memory)
 
 
 def write_and_read(write_queries: Tensor, values: Tensor, read_queries: Tensor, memory: Tensor) -> Accesses:
     """Return what `write_and_read_reference` does, faster and in less memory."""
     if write_queries.shape[1] == 1:  # acting: nothing to do at once
-        return write_and_read_reference(write_queries, values, read_queries, memory)
+        return _write_and_read_once(write_queries, values, read_queries, memory)
     chunks = []
     for q_w, v, q in zip(
         write_queries.split(STEPS_PER_CHUNK, dim=1),

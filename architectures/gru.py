@@ -71,20 +71,23 @@ class GRU(Memory):
 def run_gru(gru: nn.GRU, x: Tensor, state: State, *, fused: bool = True) -> tuple[Tensor, State]:
     """Run `gru` over x [b t i] from a state of `hidden` and `lower`; see `GRU`.
 
-    With `fused`, whole sequences on a CPU go through `architectures.gru_sequence`, the rest through PyTorch's
-    layer.
+    With `fused`, on a CPU, whole sequences go through `architectures.gru_sequence` and single steps through
+    PyTorch's cell, the rest through PyTorch's layer.
     """
-    if fused and x.device.type == "cpu" and x.shape[1] > 1 and not torch.is_autocast_enabled("cpu"):
-        return _run_sequence(gru, x, state)
+    if fused and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        return _run_layers(gru, x, state)
     y, after = gru(x, layers_first(state))
     return y, layers_last(after)
 
 
-def _run_sequence(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
+def _run_layers(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
     initial = [*state["lower"].unbind(1), state["hidden"]]
     last = []
     for h, weights in zip(initial, gru.all_weights, strict=True):
-        x = gru_sequence(x, h, *weights)
+        if x.shape[1] == 1:  # acting
+            x = torch.gru_cell(x.squeeze(1), h, *weights).unsqueeze(1)
+        else:
+            x = gru_sequence(x, h, *weights)
         last.append(x[:, -1])
     return x, {"hidden": last[-1], "lower": torch.stack(last, dim=1)[:, :-1]}
 
