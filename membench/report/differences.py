@@ -1,11 +1,12 @@
 """Which differences count: how far apart measurements must lie before a claim is judged by them.
 
-A tolerance per kind of quantity; within it two values are alike, and a comparison of them tells nothing. From
-five seeds on, the seeds have to bear a difference out, too.
+A tolerance per kind of quantity; within it two values are alike, and a comparison of them tells nothing. The
+seeds have to bear a difference out, too.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import pandas as pd
@@ -44,8 +45,13 @@ EXACT = Tolerance()
 
 
 def steps_tolerance(runs: pd.DataFrame) -> Tolerance:
-    """Return the tolerance of training steps to solved: a tenth, and the steps between two evaluations."""
-    return Tolerance(share=0.1, amount=max(settings["evaluation.interval"] for settings in runs.settings))
+    """Return the tolerance of steps to solved: a tenth, and the steps from one evaluation to the next.
+
+    An evaluation waits for the end of an update, so that these are more than `evaluation.interval`.
+    """
+    evaluated = ([0, *(point.steps for point in curve)] for curve in runs.curve)
+    waits = [after - before for steps in evaluated for before, after in pairwise(steps)]
+    return Tolerance(share=0.1, amount=max(waits, default=0))
 
 
 def order_of_counts(ours: int, of_ours: int, theirs: int, of_theirs: int) -> int:
@@ -73,18 +79,23 @@ def order_of_progress(ours: pd.DataFrame, theirs: pd.DataFrame) -> int:
     return borne_out(order, *(-runs.steps_to_solved.fillna(float(2**62)) for runs in (ours, theirs)))
 
 
-def borne_out(order: int, ours: Iterable[float], theirs: Iterable[float]) -> int:
+def borne_out(order: int, ours: Sequence[float], theirs: Sequence[float]) -> int:
     """Return an order of two sides, or 0 if their seeds do not bear it out.
 
     They do if the 95 % interval of how probably one of ours is larger than one of theirs leaves out one half.
-    Below five seeds, or if all seeds of a side are equal, there is no interval, and the order stands.
+    Below five seeds, or if all seeds of a side are equal, there is no interval; then they do if no seed of
+    the smaller side is larger than one of the other's.
 
     Args:
         order: 1, 0 or -1, as from `Tolerance.order`.
         ours: a value per seed.
         theirs: the same of the other side.
     """
-    interval = stats.improvement_interval([list(ours)], [list(theirs)]) if order else None
-    if interval is None:
-        return order
-    return order if (interval.low > 0.5 if order > 0 else interval.high < 0.5) else 0
+    if not order:
+        return 0
+    interval = stats.improvement_interval([list(ours)], [list(theirs)])
+    if interval is not None:
+        is_borne_out = interval.low > 0.5 if order > 0 else interval.high < 0.5
+    else:
+        is_borne_out = min(ours) >= max(theirs) if order > 0 else max(ours) <= min(theirs)
+    return order if is_borne_out else 0

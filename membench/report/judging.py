@@ -48,6 +48,8 @@ class Measured(NamedTuple):
     value: float
     shown: str
     tolerance: Tolerance
+    by_run: Sequence[float]
+    """The number of every run; empty if it is one of several together."""
 
 
 Judge = Callable[[pd.DataFrame], Finding | None]
@@ -75,12 +77,18 @@ def agrees(order: int) -> bool | None:
     return order > 0 if order else None
 
 
-def _rises(values: Sequence[float], tolerance: Tolerance) -> bool | None:
+def _rises(levels: Sequence[Measured]) -> bool | None:
     """Return whether values rise and never fall; None if they are all alike, or one is not known."""
-    if any(map(math.isnan, values)):
+    if any(math.isnan(level.value) for level in levels):
         return None
-    orders = {tolerance.order(after, before) for before, after in combinations(values, 2)}
+    orders = {order_of(after, before) for before, after in combinations(levels, 2)}
     return -1 not in orders if orders - {0} else None
+
+
+def order_of(ours: Measured, theirs: Measured) -> int:
+    """Return 1 if ours is larger, -1 if smaller, 0 if both are alike or their runs do not bear it out."""
+    order = max(ours.tolerance, theirs.tolerance).order(ours.value, theirs.value)
+    return borne_out(order, ours.by_run, theirs.by_run) if ours.by_run and theirs.by_run else order
 
 
 def ordered(setting: str, measure: Callable[[pd.DataFrame], Measured], *, rising: bool) -> Judge:
@@ -94,9 +102,7 @@ def ordered(setting: str, measure: Callable[[pd.DataFrame], Measured], *, rising
         for _, runs in frame.groupby(["architecture", "task_name"], sort=False):
             name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
             by_level = [measure(chosen) for _, chosen in runs.groupby(setting)]
-            values = [one.value for one in by_level]
-            tolerance = max(one.tolerance for one in by_level)
-            agreed.append(_rises(values if rising else values[::-1], tolerance))
+            agreed.append(_rises(by_level if rising else by_level[::-1]))
             measured.append(f"{display_name(str(name))}, {task}: {', '.join(one.shown for one in by_level)}")
         levels = ", ".join(f"{value:g}" for value in sorted(set(frame[setting].dropna())))
         return Finding(f"at {levels}: {'; '.join(measured)}", verdict(agreed), len(frame))
@@ -138,9 +144,9 @@ def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str], t
         for cell, of_ours in left.groupby("cell", sort=False)[column]:
             of_theirs = right.loc[right.cell == cell, column]
             medians = [float(np.median(values)) for values in (of_ours, of_theirs)]
-            agreed.append(agrees(borne_out(tolerance.order(*medians), of_ours, of_theirs)))
+            agreed.append(agrees(borne_out(tolerance.order(*medians), list(of_ours), list(of_theirs))))
             measured.append(f"{cell}: {shown(medians[0])} against {shown(medians[1])}")
-        return Finding("; ".join(measured), verdict(agreed), len(left) + len(right))
+        return Finding(_of_pair(ours, theirs, measured), verdict(agreed), len(left) + len(right))
 
     return judge
 
@@ -159,9 +165,13 @@ def better(ours: str, theirs: str, wanted: Wanted) -> Judge:
             measured.append(f"{cell}: {_progress(runs)} against {_progress(others)}")
         if differences := paired_differences(left, right):
             measured.append(_shown_difference(differences))
-        return Finding("; ".join(measured), verdict(agreed), len(left) + len(right))
+        return Finding(_of_pair(ours, theirs, measured), verdict(agreed), len(left) + len(right))
 
     return judge
+
+
+def _of_pair(ours: str, theirs: str, measured: Sequence[str]) -> str:
+    return f"{display_name(ours)} against {display_name(theirs)}, {'; '.join(measured)}"
 
 
 def _progress(runs: pd.DataFrame) -> str:
@@ -181,7 +191,8 @@ def similar(ours: str, theirs: str) -> Judge:
         if not differences:
             return None
         agreed = [SUCCESS.order(fmean(cell), 0.0) == 0 for cell in differences]
-        return Finding(_shown_difference(differences), verdict(agreed), len(left) + len(right))
+        shown = _of_pair(ours, theirs, [_shown_difference(differences)])
+        return Finding(shown, verdict(agreed), len(left) + len(right))
 
     return judge
 
@@ -244,20 +255,22 @@ def runs_with_both(
 def training_speed(runs: pd.DataFrame) -> Measured:
     """Return the median of training steps per second."""
     speed = float(runs.steps_per_second.median())
-    return Measured(speed, text.rounded(speed), SPEED)
+    return Measured(speed, text.rounded(speed), SPEED, list(runs.steps_per_second.dropna()))
 
 
 def steps_to_solved(runs: pd.DataFrame) -> Measured:
     """Return the median of steps to solved; infinite where it was not seen."""
     median = median_time(runs, "solved", "steps")
     steps = math.inf if median.is_lower_bound else median.value
-    return Measured(steps, text.time(median), steps_tolerance(runs))
+    by_run = list(runs.steps_to_solved.fillna(float(2**62)))
+    return Measured(steps, text.time(median), steps_tolerance(runs), by_run)
 
 
 def instability(runs: pd.DataFrame) -> Measured:
-    """Return the spread of success over seeds."""
+    """Return the spread of success over seeds; of fewer than five, only that all were lost tells anything."""
     spread = spread_over_seeds(runs)
-    return Measured(spread, shown_spread(spread), SUCCESS)
+    has_few_seeds = runs.groupby("cell").seed.nunique().to_numpy().min() < stats.MIN_SEEDS_FOR_INTERVAL
+    return Measured(spread, shown_spread(spread), Tolerance(amount=1.0) if has_few_seeds else SUCCESS, [])
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:

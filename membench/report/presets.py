@@ -4,9 +4,8 @@ import pandas as pd
 
 from membench.config import flatten
 from membench.report import text
-from membench.report.differences import borne_out
 from membench.report.frame import cells, num_solved
-from membench.report.judging import Finding, agrees, training_speed, verdict
+from membench.report.judging import Finding, agrees, order_of, training_speed, verdict
 from membench.report.looks import display_name
 from membench.report.tables import KEY, Table, shown_key
 from membench.suite import list_presets, load_preset
@@ -68,9 +67,7 @@ def cpu_preset_is_faster(frame: pd.DataFrame) -> Finding | None:
     agreed, measured = [], []
     for name, found in pairs.items():
         fast, usual = (training_speed(found[preset]) for preset in ("doc-cpu", "doc"))
-        order = fast.tolerance.order(fast.value, usual.value)
-        seeds = (found[preset].steps_per_second.dropna() for preset in ("doc-cpu", "doc"))
-        agreed.append(agrees(borne_out(order, *seeds)))
+        agreed.append(agrees(order_of(fast, usual)))
         measured.append(f"{display_name(name)} {fast.shown} against {usual.shown}")
     num_runs = sum(len(found[preset]) for found in pairs.values() for preset in ("doc", "doc-cpu"))
     return Finding("; ".join(measured), verdict(agreed), num_runs)
