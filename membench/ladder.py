@@ -15,7 +15,6 @@ from membench.training import (
     Examination,
     Milestone,
     Progress,
-    SuccessWindow,
     Training,
 )
 
@@ -78,7 +77,6 @@ class LadderTraining(Training):
         self._weights_at_frontier = {name: tensor.clone() for name, tensor in self.agent.state_dict().items()}
         self._stand_on(2 * horizon)
         self.train_at(2 * horizon)
-        self.window = SuccessWindow()
 
     def _stand_on(self, horizon: int) -> None:
         self.task = make_task(msgspec.structs.replace(self.config.task, horizon=horizon))

@@ -5,6 +5,7 @@ b episode, t step. Every mean is over real steps; padding changes neither loss n
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -107,6 +108,13 @@ def losses(
     return Losses(total, policy, value, entropy, kl, clip_fraction)
 
 
+def minibatches(rollout: Rollout, config: PPOConfig, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the rows of every minibatch of whole episodes, epoch after epoch, each in an order of its own."""
+    for _ in range(config.num_epochs):
+        order = torch.randperm(len(rollout.mask), generator=generator).to(rollout.mask.device)
+        yield from order.tensor_split(config.num_minibatches)
+
+
 def update(
     agent: Agent,
     optimizer: torch.optim.Optimizer,
@@ -124,12 +132,10 @@ def update(
     advantages = generalised_advantages(rollout, config.discount, config.gae_lambda)
     returns = advantages + rollout.values
     measured = []
-    for _ in range(config.num_epochs):
-        order = torch.randperm(len(advantages), generator=generator).to(advantages.device)
-        for rows in order.tensor_split(config.num_minibatches):
-            optimizer.zero_grad(set_to_none=True)
-            scalars = backward(agent, rollout, rows, advantages, returns, config, entropy_coefficient)
-            measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
+    for rows in minibatches(rollout, config, generator):
+        optimizer.zero_grad(set_to_none=True)
+        scalars = backward(agent, rollout, rows, advantages, returns, config, entropy_coefficient)
+        measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     _, policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
     return UpdateStatistics(
         policy_loss=policy,

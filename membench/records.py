@@ -135,7 +135,7 @@ class RunRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     parameters: dict[str, NonNegativeInt] = {}
     """Trainable parameters per part, and their `total`."""
     state_bytes: NonNegativeInt | None = None
-    """Size of the state that one environment carries."""
+    """Size of the state that one environment carries; of a ladder, at its frontier."""
     kernels: list[str] = []
     """What the memory was computed with: `pytorch`, or another library where it may choose one."""
     flops_per_step: NonNegativeFloat | None = None

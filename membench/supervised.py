@@ -9,14 +9,19 @@ from torch.nn import functional as F
 
 from membench.agent import Agent
 from membench.config import PPOConfig
-from membench.ppo import UpdateStatistics, descend, masked_mean
+from membench.ppo import UpdateStatistics, descend, masked_mean, minibatches
 from membench.rollout import Rollout
 
 
 def update(
-    agent: Agent, optimizer: torch.optim.Optimizer, rollout: Rollout, config: PPOConfig
+    agent: Agent,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: PPOConfig,
+    *,
+    generator: torch.Generator,
 ) -> UpdateStatistics:
-    """Improve the agent on one rollout by cross-entropy at the questions, as often as PPO would.
+    """Improve the agent on one rollout by cross-entropy at the questions, in as many updates as PPO would.
 
     Returns:
         The cross-entropy as `policy_loss`; what only PPO has is 0.
@@ -25,12 +30,13 @@ def update(
         DivergenceError: before a loss or gradient that is not finite or has exploded would reach the weights.
     """
     measured = []
-    for _ in range(config.num_epochs):
-        outputs, _ = agent.evaluate(rollout.observations)
-        loss = F.cross_entropy(outputs[rollout.asked], rollout.targets[rollout.asked])
+    for rows in minibatches(rollout, config, generator):
+        asked = rollout.asked[rows]
+        outputs, _ = agent.evaluate(rollout.observations[rows])
+        loss = F.cross_entropy(outputs[asked], rollout.targets[rows][asked])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        entropy = masked_mean(agent.head.entropy(outputs), rollout.mask)
+        entropy = masked_mean(agent.head.entropy(outputs), rollout.mask[rows])
         scalars = torch.stack([loss, entropy]).detach()
         measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     loss, entropy, grad_norm = torch.stack(measured).mean(0).tolist()

@@ -4,7 +4,6 @@ import io
 import textwrap
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -113,9 +112,14 @@ def failed_record(config: RunConfig, error: str) -> RunRecord:
 
 
 def _record(training: Training, status: Status, error: str | None) -> RunRecord:
-    """Examine the final policy and return the record of the run."""
+    """Examine the final policy and return the record of the run.
+
+    State and operations are those of a memory with room for the task alone: what it was examined on, or a
+    ladder's next rung, may have taken more.
+    """
     config, agent = training.config, training.agent
     horizon = training.horizon
+    first = make_task(config.task)
     examined = make_task(msgspec.structs.replace(config.task, horizon=training.frontier or horizon))
     finite = all(parameter.isfinite().all() for parameter in agent.parameters())
     outcome = training.finish()._asdict() if finite else {}
@@ -139,11 +143,9 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
         steps_per_second=training.steps / training.training_seconds if training.steps else None,
         peak_memory_bytes=training.usage.peak_memory_bytes,
         parameters=describe.count_parameters(agent),
-        state_bytes=describe.state_bytes(agent.memory),
+        state_bytes=describe.state_bytes(build_agent(config, examined).memory),
         kernels=sorted(agent.memory.kernels),
-        flops_per_step=describe.flops_per_step(
-            deepcopy(agent.memory), make_task(config.task).max_episode_steps
-        ),
+        flops_per_step=describe.flops_per_step(build_agent(config, first).memory, first.max_episode_steps),
         curve=training.curve,
     )
 

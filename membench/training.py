@@ -100,7 +100,9 @@ class Training:
         """Go on training at `horizon`."""
         if horizon != self.envs.task.config.horizon:
             task = make_task(msgspec.structs.replace(self.config.task, horizon=horizon))
+            self.agent.make_room_for(task)
             self.envs = self._envs(task, self.config.ppo.num_envs)
+            self.window = SuccessWindow()
 
     @property
     def horizon(self) -> int:
@@ -131,7 +133,12 @@ class Training:
         Just, for one more update may undo what an earlier evaluation found.
         """
         just_evaluated = bool(self.curve) and self.curve[-1].steps == self.steps
-        return just_evaluated and self.is_solved and self.window.is_good
+        return just_evaluated and self.is_solved and self._answers_are_right
+
+    @property
+    def _answers_are_right(self) -> bool:
+        """Whether sampled answers are right often enough at the horizon that is to be solved."""
+        return self.window.is_good and self.envs.task.config.horizon == self.horizon
 
     def iterate(self) -> UpdateStatistics:
         """Collect training episodes and learn from them, by the schedules."""
@@ -160,13 +167,15 @@ class Training:
         self.rollout_success = float(correct.sum() / asked.sum())
         self.steps += num_steps
         self.window.add(correct, asked)
-        if self.window.is_good:
+        if self._answers_are_right:
             self.sampled_95.reach(self.steps, self.seconds)
 
     def _learn(self, rollout: Rollout, progress: float) -> UpdateStatistics:
         config = self.config.ppo
         if self.config.objective == "supervised":
-            return supervised.update(self.agent, self.optimizer, rollout, config)
+            return supervised.update(
+                self.agent, self.optimizer, rollout, config, generator=self.random.minibatches
+            )
         return ppo.update(
             self.agent,
             self.optimizer,

@@ -108,7 +108,9 @@ def outcome_of(architecture: str, records: list[RunRecord], command: str) -> Tun
 
 
 def _steps(record: RunRecord) -> int:
-    return 2 * TOTAL_TIMESTEPS if record.steps_to_solved is None else record.steps_to_solved
+    if record.status != "solved" or record.steps_to_solved is None:  # a run may be lost after it was solved
+        return 2 * TOTAL_TIMESTEPS
+    return record.steps_to_solved
 
 
 def write_outcome(path: Path, architecture: str, outcome: Tuned) -> None:

@@ -249,8 +249,30 @@ def test_answers_are_told_at_the_questions_wherever_those_are():
     outputs = agent.evaluate(rollout.observations)[0].detach()
     expected = -outputs.log_softmax(-1)[rollout.asked].gather(1, rollout.targets[rollout.asked].unsqueeze(1))
     assert len(expected) == len(rollout.mask)
-    found = supervised.update(agent, torch.optim.SGD(agent.parameters(), lr=0.0), rollout, PPOConfig())
+    found = supervised.update(
+        agent, torch.optim.SGD(agent.parameters(), lr=0.0), rollout, PPOConfig(), generator=torch.Generator()
+    )
     assert found.policy_loss == pytest.approx(float(expected.mean()), rel=1e-5)
+
+
+def test_supervised_recall_makes_as_many_updates_as_ppo():
+    agent = make_agent()
+    rollout = rollout_of(agent)
+    config = PPOConfig(num_epochs=2, num_minibatches=3)
+    generator = torch.Generator().manual_seed(0)
+    parts = list(ppo.minibatches(rollout, config, generator))
+    epochs = [torch.cat(parts[:3]), torch.cat(parts[3:])]
+    assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(6))] * 2
+
+    class Counting(torch.optim.SGD):
+        updates = 0
+
+        def step(self, *arguments):
+            Counting.updates += 1
+            return super().step(*arguments)
+
+    supervised.update(agent, Counting(agent.parameters(), lr=0.0), rollout, config, generator=generator)
+    assert Counting.updates == 6
 
 
 def test_the_document_s_snippets_work():

@@ -132,6 +132,37 @@ def test_a_curriculum_trains_at_each_horizon_in_turn_and_examines_at_the_last():
     assert training.evaluation_steps == len(training.curve) * 128 * 5
 
 
+def test_a_curriculum_s_sampled_answers_count_at_the_horizon_that_is_to_be_solved():
+    """Who is told the answer is right at once, and the run goes on to the last stage all the same."""
+    stages = [{"horizon": 1, "timesteps": 3_000}, {"horizon": 3, "timesteps": 9_000}]
+    told = {"task": {"reveal_cue": True}, "ppo": {"learning_rate": 1e-2}}
+    record = train(small_config(**told, curriculum=stages, total_timesteps=12_000))
+    assert record.steps_to_solved < 3_000 < record.steps_to_sampled_95 <= record.steps
+    assert record.curve[-1].horizon == 3 and record.sampled_success > 0.9
+
+
+def test_a_curriculum_may_end_with_shorter_episodes_than_it_began_with():
+    stages = [{"horizon": 9, "timesteps": 1_000}, {"horizon": 3, "timesteps": 1_000}]
+    record = train(small_config(architecture="transformer", curriculum=stages))
+    assert [point.horizon for point in record.curve][0::3] == [9, 3]
+
+
+def test_state_and_operations_are_those_of_the_task_alone():
+    """Longer tests of the policy and a rung above the frontier make the room for a cache larger."""
+    plain, examined = (
+        train(small_config(architecture="transformer", evaluation={"horizons": horizons}))
+        for horizons in ([], [40])
+    )
+    assert (examined.state_bytes, examined.flops_per_step) == (plain.state_bytes, plain.flops_per_step)
+    small, large = (
+        train(small_config(**CLIMBER | {"architecture": "transformer", "total_timesteps": budget}))
+        for budget in (200, 12_000)
+    )
+    assert large.frontier > 1 and small.frontier is None
+    assert large.flops_per_step == small.flops_per_step
+    assert large.state_bytes < large.frontier * small.state_bytes
+
+
 def test_stages_by_steps():
     stages = build_config(merge(to_settings(small_config()), {"curriculum": CURRICULUM})).curriculum
     assert [stage_horizon(stages, steps) for steps in (0, 499, 500, 1_999, 2_000, 9_999)] == [

@@ -321,6 +321,32 @@ def test_capacity_is_in_bits_by_horizon_and_items(tmp_path):
     assert "One seed per cell" in content
 
 
+def test_of_cues_that_overwrite_one_another_the_latest_alone_is_held():
+    frame = tidy(to_frame([capacity_record("gru", 5, items, 1.0) for items in (1, 3)]))
+    assert list(frame.bits_shown) == [2.0, 6.0]
+    latest = [
+        msgspec.structs.replace(capacity_record("gru", 5, items, 1.0), task="Overwrite-v0")
+        for items in (1, 3)
+    ]
+    frame = tidy(to_frame(latest))
+    assert list(frame.bits_shown) == list(frame.bits) == [2.0, 2.0]
+
+
+def test_delays_from_none_on_are_another_task_than_a_fixed_delay():
+    records = [
+        with_setting("gru", 10, seed, path, value)
+        for seed in (0, 1)
+        for path, value in (("task.horizon", 10), ("task.min_horizon", 0))
+    ]
+    assert sorted(set(tidy(to_frame(records)).cell)) == ["delay from 0", "plain"]
+
+
+def test_what_was_lost_after_it_was_solved_was_never_solved():
+    lost = [make_record("gru", 5, seed, status="diverged", steps_to_solved=4_000) for seed in range(3)]
+    values, _ = all_tables(tidy(to_frame(lost)))["steps_to_solved"]
+    assert values.solved.item() == 0 and np.isinf(values.median_steps_to_solved.item())
+
+
 @pytest.mark.parametrize(("num_seeds", "told"), [(1, "one seed"), (2, "mean of 2 seeds")])
 def test_a_map_says_of_how_many_seeds_it_is(num_seeds, told):
     records = [capacity_record("gru", 5, items, 1.0, seed) for items in (1, 4) for seed in range(num_seeds)]

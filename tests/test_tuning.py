@@ -66,7 +66,8 @@ def test_a_suite_s_runs_begin_with_what_was_found():
 def records(architecture, steps):
     configs = [config for trial in tuning.tuning_configs(architecture) for config in trial]
     for config, to_solved in zip(configs, steps, strict=True):
-        yield msgspec.structs.replace(failed_record(config, ""), steps_to_solved=to_solved)
+        status = "unsolved" if to_solved is None else "solved"
+        yield msgspec.structs.replace(failed_record(config, ""), status=status, steps_to_solved=to_solved)
 
 
 def test_unsolved_counts_as_twice_the_budget_and_the_fewest_steps_win():
@@ -74,6 +75,13 @@ def test_unsolved_counts_as_twice_the_budget_and_the_fewest_steps_win():
     outcome = tuning.outcome_of("gru", list(records("gru", steps)), "membench tune gru")
     assert outcome.trials[0].steps_to_solved == [50_000, 2 * tuning.TOTAL_TIMESTEPS]
     assert outcome.settings == outcome.trials[-1].settings  # 89,500 on average
+
+
+def test_a_run_that_was_lost_after_it_was_solved_counts_as_unsolved():
+    found = list(records("gru", [50_000, 50_000, *[90_000, 90_000] * 7]))
+    found[0] = msgspec.structs.replace(found[0], status="diverged")
+    outcome = tuning.outcome_of("gru", found, "membench tune gru")
+    assert outcome.trials[0].steps_to_solved == [2 * tuning.TOTAL_TIMESTEPS, 50_000]
 
 
 def test_outcomes_share_a_file(tmp_path):

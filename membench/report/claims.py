@@ -16,6 +16,7 @@ from membench.report.judging import (
     Judge,
     agrees,
     better,
+    does_as_well,
     does_best,
     has_parameters,
     helps,
@@ -244,7 +245,7 @@ CLAIMS = [
         "A Gaussian head whose argmax answers learns as soon as a categorical one",
         COMPONENTS,
         "heads",
-        helps("agent.head", "gaussian", "categorical"),
+        does_as_well("agent.head", "gaussian", "categorical"),
     ),
     Claim(
         "GRU+PMM: 1.5M parameters",

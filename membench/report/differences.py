@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench import stats
-from membench.report.frame import median_time, num_solved
+from membench.report.frame import median_time, num_solved, times_to
 
 
 class Tolerance(NamedTuple):
@@ -39,6 +39,9 @@ SPEED = Tolerance(share=0.1)
 
 GRADIENT = Tolerance(share=0.1)
 """A step's share of the gradient."""
+
+NEVER = float(2**62)
+"""Steps to solved of a run that did not get there: more than any, and finite, for differences are taken."""
 
 EXACT = Tolerance()
 """What is counted: parameters."""
@@ -76,7 +79,8 @@ def order_of_progress(ours: pd.DataFrame, theirs: pd.DataFrame) -> int:
         if all(math.isfinite(median.value) and not median.is_lower_bound for median in medians):
             tolerance = steps_tolerance(pd.concat([ours, theirs]))
             order = tolerance.order(*(median.value for median in medians))
-    return borne_out(order, *(-runs.steps_to_solved.fillna(float(2**62)) for runs in (ours, theirs)))
+    steps = (times_to(runs, "solved", "steps").fillna(NEVER) for runs in (ours, theirs))
+    return borne_out(order, *(list(-side) for side in steps))
 
 
 def borne_out(order: int, ours: Sequence[float], theirs: Sequence[float]) -> int:

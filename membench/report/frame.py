@@ -55,6 +55,9 @@ CELL_COLUMNS: dict[str, Callable[[Any], str]] = {
 }
 """What tells tasks apart and how each is named; flags and noise are named where there are some."""
 
+FOR_THE_LATEST = ["Overwrite-v0"]
+"""Tasks that ask for the latest of their items, and for no other."""
+
 SETTING_NAMES: dict[str, Callable[[Any], str]] = {
     "memory.num_slots": "{:.0f} slots".format,
     "memory.hidden_size": "{:.0f} units".format,
@@ -117,7 +120,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(**_varying_settings(frame))
     frame = frame.assign(**{name: frame[name].astype(float) for name in WHOLE_NUMBERS + FRACTIONS})
     frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
-    asked = list(zip(frame.num_items, frame.num_cues, strict=True))
+    held = frame.num_items.mask(frame.task.isin(FOR_THE_LATEST), 1)
+    asked = list(zip(held, frame.num_cues, strict=True))
     frame["bits"] = [
         stats.bits_recalled(success, items, cues)
         for success, (items, cues) in zip(frame.counted_success, asked, strict=True)
@@ -186,10 +190,14 @@ def _cell_name(row: dict[Hashable, Any], varying: list[str]) -> str:
 
 
 def _goes_without_saying(name: str, value: Any) -> bool:
-    """Return whether a cell's name is silent about a value: one not stated, or a flag that is off."""
+    """Return whether a cell's name is silent about a value: one not stated, or a flag that is off.
+
+    A shortest delay of 0 is neither.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
-    return name in CELL_COLUMNS and (value is False or (isinstance(value, float) and value == 0))
+    is_off = value is False or (isinstance(value, float) and value == 0)
+    return is_off and name in CELL_COLUMNS and name != "min_horizon"
 
 
 def differ_by_horizon_only(frame: pd.DataFrame) -> bool:
@@ -242,8 +250,12 @@ def censored_at(runs: pd.DataFrame, unit: str) -> pd.Series:
 
 def median_time(runs: pd.DataFrame, milestone: str, unit: str) -> MedianTime:
     """Return the median `unit` ("steps" or "seconds") to a milestone ("solved" or "sampled_95")."""
-    times = runs[f"{unit}_to_{milestone}"]
-    return stats.median_time(times, censored_at(runs, unit))
+    return stats.median_time(times_to(runs, milestone, unit), censored_at(runs, unit))
+
+
+def times_to(runs: pd.DataFrame, milestone: str, unit: str) -> pd.Series:
+    """Return run by run what `median_time` is of; missing if it was not reached, or the run lost after it."""
+    return pd.Series(runs[f"{unit}_to_{milestone}"].mask(is_lost(runs)))
 
 
 def is_ladder(frame: pd.DataFrame) -> bool:

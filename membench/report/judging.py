@@ -18,6 +18,7 @@ import pandas as pd
 from membench import stats
 from membench.report import text
 from membench.report.differences import (
+    NEVER,
     SPEED,
     SUCCESS,
     Tolerance,
@@ -25,7 +26,7 @@ from membench.report.differences import (
     order_of_progress,
     steps_tolerance,
 )
-from membench.report.frame import median_time, names_without, solved_of
+from membench.report.frame import median_time, names_without, num_solved, solved_of, times_to
 from membench.report.impact import SAID, best_values, does_best_of_all, shown_spread, spread_over_seeds
 from membench.report.looks import display_name
 from membench.report.ranking import interval_or_why_not, paired_differences
@@ -218,7 +219,21 @@ def helps(
 
     `unstated` is what a run has that does not state the setting: its class's default.
     """
+    return _against_the_usual(setting, value, usual, agrees, unstated)
 
+
+def does_as_well(setting: str, value: str | float, usual: str | float) -> Judge:
+    """Judge whether a value of a setting does no worse than the usual one, where either solved anything."""
+    return _against_the_usual(setting, value, usual, lambda order: order >= 0, None)
+
+
+def _against_the_usual(
+    setting: str,
+    value: str | float,
+    usual: str | float,
+    agree: Callable[[int], bool | None],
+    unstated: str | float | None,
+) -> Judge:
     def judge(frame: pd.DataFrame) -> Finding | None:
         if setting not in frame:
             return None
@@ -229,7 +244,7 @@ def helps(
         for _, runs in pair.groupby(["architecture", "task_name"], sort=False):
             name, task = runs.architecture.iloc[0], runs.task_name.iloc[0]
             sides = [runs.loc[runs[setting] == one] for one in (value, usual)]
-            agreed.append(agrees(order_of_progress(*sides)))
+            agreed.append(agree(order_of_progress(*sides)) if num_solved(runs) else None)
             told = ", otherwise ".join(map(_progress, sides))
             measured.append(f"{display_name(str(name))}, {task}: {told}")
         return Finding("; ".join(measured), verdict(agreed), len(pair))
@@ -262,7 +277,7 @@ def steps_to_solved(runs: pd.DataFrame) -> Measured:
     """Return the median of steps to solved; infinite where it was not seen."""
     median = median_time(runs, "solved", "steps")
     steps = math.inf if median.is_lower_bound else median.value
-    by_run = list(runs.steps_to_solved.fillna(float(2**62)))
+    by_run = list(times_to(runs, "solved", "steps").fillna(NEVER))
     return Measured(steps, text.time(median), steps_tolerance(runs), by_run)
 
 
@@ -270,7 +285,10 @@ def instability(runs: pd.DataFrame) -> Measured:
     """Return the spread of success over seeds; of fewer than five, only that all were lost tells anything."""
     spread = spread_over_seeds(runs)
     has_few_seeds = runs.groupby("cell").seed.nunique().to_numpy().min() < stats.MIN_SEEDS_FOR_INTERVAL
-    return Measured(spread, shown_spread(spread), Tolerance(amount=1.0) if has_few_seeds else SUCCESS, [])
+    if has_few_seeds:
+        return Measured(spread, shown_spread(spread), Tolerance(amount=1.0), [])
+    medians = runs.groupby("cell").counted_success.transform("median")
+    return Measured(spread, shown_spread(spread), SUCCESS, list((runs.counted_success - medians).abs()))
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:

@@ -16,6 +16,7 @@ from membench.report.frame import (
     censored_at,
     median_time,
     num_solved,
+    times_to,
 )
 from membench.report.looks import display_name
 from membench.stats import Interval, MedianTime
@@ -75,7 +76,7 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
             name = f"{unit}_to_{milestone}"
             row |= {f"median_{name}": median.value, f"{name}_is_lower_bound": median.is_lower_bound}
         ends = censored_at(cell.runs, "steps")
-        interval = stats.median_time_interval(cell.runs.steps_to_solved, ends)
+        interval = stats.median_time_interval(times_to(cell.runs, "solved", "steps"), ends)
         low, high = interval or (math.nan, math.nan)
         row |= {"steps_to_solved_low": low, "steps_to_solved_high": high}
         rows.append(row)
