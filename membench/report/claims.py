@@ -168,7 +168,7 @@ CLAIMS = [
     ),
     Claim("Hidden 512 is best for horizons > 30", IMPACT, "hidden-size", does_best(WIDTH, 512, horizons(31))),
     Claim(
-        "Wider is slower: 128 fast, 256 medium, 512 slow (training steps/s)",
+        "Wider is slower: 128 fast, 256 medium, 512 slow (steps per processor second)",
         IMPACT,
         "hidden-size",
         ordered(WIDTH, training_speed, rising=False),
@@ -198,7 +198,7 @@ CLAIMS = [
         does_best(LAYERS, 3, horizons(31)),
     ),
     Claim(
-        "More slots have more overhead: 32 low, 64 medium, 128 high (training steps/s)",
+        "More slots have more overhead: 32 low, 64 medium, 128 high (steps per processor second)",
         IMPACT,
         "memory-slots",
         ordered(SLOTS, training_speed, rising=False),
@@ -260,10 +260,10 @@ CLAIMS = [
         has_parameters("transformer", "total", 1e7, float("inf")),
     ),
     Claim(
-        "Transformers train slower than GRU+PMM (training steps/s)",
+        "Transformers train slower than GRU+PMM (steps per processor second)",
         COMPARISON,
         "horizons",
-        larger("steps_per_second", "gru_pmm", "transformer", text.rounded, SPEED),
+        larger("processor_speed", "gru_pmm", "transformer", text.rounded, SPEED),
     ),
     Claim(
         "On long sequences (horizon >= 50) transformers are better than GRU+PMM",
@@ -278,10 +278,10 @@ CLAIMS = [
         larger("parameters", "lstm", "gru", text.count, EXACT),
     ),
     Claim(
-        "GRU trains faster than LSTM (training steps/s)",
+        "GRU trains faster than LSTM (steps per processor second)",
         COMPARISON,
         "horizons",
-        larger("steps_per_second", "gru", "lstm", text.rounded, SPEED),
+        larger("processor_speed", "gru", "lstm", text.rounded, SPEED),
     ),
     Claim("GRU and LSTM perform alike (success within 0.05)", COMPARISON, "horizons", similar("gru", "lstm")),
     Claim(
@@ -292,7 +292,7 @@ CLAIMS = [
     ),
     Claim("Mamba runs on GPUs only", COMPARISON, "horizons", _needs_a_gpu),
     Claim(
-        "4 environments and a GRU of 1 x 128 train faster on a CPU than 2 x 256 (training steps/s)",
+        "4 environments and a GRU of 1 x 128 train faster on a CPU than 2 x 256 (steps per processor second)",
         OPTIMISATION,
         "doc-presets",
         cpu_preset_is_faster,

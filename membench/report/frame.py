@@ -81,6 +81,12 @@ def _horizons(stages: str) -> str:
     return " to ".join(stage.partition(":")[0] for stage in stages.split(","))
 
 
+def _processor_speed(frame: pd.DataFrame) -> pd.Series:
+    """Return training steps per second, as if the run had had the processor to itself all the time."""
+    waited = (frame.seconds / frame.cpu_seconds).where((frame.device == "cpu") & (frame.cpu_seconds > 0), 1.0)
+    return frame.steps_per_second * waited
+
+
 def name_of(column: str, value: Any) -> str:
     """Return what a cell is called for one of the `varying_columns`."""
     if name := (CELL_COLUMNS | SETTING_NAMES).get(column):
@@ -113,12 +119,15 @@ class Cell(NamedTuple):
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame of `membench.frame.to_frame` in a fixed order, with some columns more.
 
-    Missing numbers are NaN. `counted_success` is `success`, or `chance` where that was not measured; `bits`
-    is what it recalled of `bits_shown`; `cell` names the run's cell; `cell_place` is that cell's place in the
-    order. Every setting that differs between the runs of one memory is a column, missing where not stated.
+    Missing numbers are NaN. `processor_speed` is training steps per second of the processor's time on a CPU,
+    so that what else runs there slows none down, and per second on a GPU. `counted_success` is `success`, or
+    `chance` where that was not measured; `bits` is what it recalled of `bits_shown`; `cell` names the run's
+    cell; `cell_place` is that cell's place in the order. Every setting that differs between the runs of one
+    memory is a column, missing where not stated.
     """
     frame = frame.assign(**_varying_settings(frame))
     frame = frame.assign(**{name: frame[name].astype(float) for name in WHOLE_NUMBERS + FRACTIONS})
+    frame["processor_speed"] = _processor_speed(frame)
     frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
     held = frame.num_items.mask(frame.task.isin(FOR_THE_LATEST), 1)
     asked = list(zip(held, frame.num_cues, strict=True))

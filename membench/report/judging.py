@@ -268,9 +268,9 @@ def runs_with_both(
 
 
 def training_speed(runs: pd.DataFrame) -> Measured:
-    """Return the median of training steps per second."""
-    speed = float(runs.steps_per_second.median())
-    return Measured(speed, text.rounded(speed), SPEED, list(runs.steps_per_second.dropna()))
+    """Return the median of training steps per second of the processor's time; see `tidy`."""
+    speed = float(runs.processor_speed.median())
+    return Measured(speed, text.rounded(speed), SPEED, list(runs.processor_speed.dropna()))
 
 
 def steps_to_solved(runs: pd.DataFrame) -> Measured:
