@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from membench.report import text
+from membench.report.differences import Tolerance
 from membench.report.frame import cell_names, varying_settings
 from membench.report.looks import Look, display_name, looks
 from membench.report.overall import of_few_seeds
@@ -26,6 +27,9 @@ from membench.report.ranking import ranking_table
 from membench.report.tables import Table
 
 FRONT = "#222222"
+
+SIZE = Tolerance(share=0.05)
+"""Trainable parameters: no closer can those of different memories be matched."""
 
 PRICES = {
     "seconds_per_million_steps": "seconds per\nmillion training steps",
