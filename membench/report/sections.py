@@ -297,19 +297,20 @@ def _what_success_costs(contents: Contents) -> list[Part]:
         *_figure(
             contents,
             "pareto",
-            "Success against training time, parameters and state, by memory",
+            "Success against its prices, by memory",
             """
             A point per memory: success over all cells, its price in the last one. Bars are 95 % intervals; of
             fewer than five seeds, dashes show every run. The line is the highest success to be had for a
-            price.
+            price. Where all memories have as many parameters, these have no panel.
             """,
         ),
         *_table(
             contents,
             "pareto",
             """
-            Success is the interquartile mean over all cells; prices are medians in the last cell. An oracle
-            that is shown the cue again does not compete, nor does a memory that lacks runs in a cell.
+            Success is the interquartile mean over all cells; prices are medians in the last cell. Success
+            within 0.05, times within a tenth and parameters within a twentieth count as equal. An oracle that
+            is shown the cue again does not compete, nor does a memory that lacks runs in a cell.
             """,
         ),
     ]
