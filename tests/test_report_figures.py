@@ -133,3 +133,16 @@ def test_agents_of_different_sizes_have_no_median(sizes, label, bars):
     assert beside(parameters) == [label] and len(parameters.patches) == bars
     strokes = [line for line in parameters.lines if line.get_marker() == "|"]
     assert sorted(strokes[0].get_xdata()) == list(sizes)
+
+
+def test_prices_of_several_magnitudes_stand_apart():
+    records = [
+        make_record("gru", state_bytes=1_088, parameters={"total": 100}),
+        make_record("transformer", state_bytes=1_080_000, parameters={"total": 900}),
+    ]
+    for axes in drawn("pareto", tidy(to_frame(records))).axes:
+        left, right = axes.get_xlim()
+        ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        labels = [label for place, label in ticks if left <= place <= right]
+        assert len(labels) >= 2
+        assert_apart(labels)

@@ -184,6 +184,6 @@ def _price_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
     widening = max(1.0, (10 * low / high) ** 0.5)
     axes.set_xlim(low / widening, high * widening)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 1000 * low else (1,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     large_numbers(axes.xaxis)
