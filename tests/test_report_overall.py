@@ -7,6 +7,7 @@ from test_report import five_memories, make_record, many_memories, revealing
 
 from membench.frame import to_frame
 from membench.report import all_tables
+from membench.report.differences import EXACT, SPEED
 from membench.report.figures import figures_for
 from membench.report.files import style
 from membench.report.frame import tidy
@@ -24,7 +25,6 @@ def frame_of(seeds, **speeds):
                     name,
                     horizon,
                     seed,
-                    status="unsolved",
                     success=round(middle + 0.05 * (seed - 2), 2),
                     steps_per_second=speeds.get(name, 1000.0),
                     state_bytes={"gru": 100, "lstm": 100, "mamba": 50}[name],
@@ -86,8 +86,15 @@ def test_a_profile_is_drawn_as_its_table_has_it():
 
 def test_front_by_hand():
     # Cheap and poor, dearer and better, dearer than that and no better, best, as good for as much.
-    assert front([1, 2, 3, 4, 4], [0.2, 0.6, 0.6, 0.9, 0.9]) == [True, True, False, True, True]
-    assert front([], []) == []
+    assert front([1, 2, 3, 4, 4], [0.2, 0.6, 0.6, 0.9, 0.9], EXACT) == [True, True, False, True, True]
+    assert front([], [], EXACT) == []
+
+
+def test_noise_and_rounding_beat_nobody():
+    # A twentieth dearer and a little worse, a third dearer and no better but for noise, cheap and poor.
+    prices, success = [300, 315, 400, 100], [0.99, 0.97, 1.0, 0.5]
+    assert front(prices, success, SPEED) == [True, True, False, True]
+    assert front(prices, success, EXACT) == [True, False, False, True]
 
 
 def test_a_memory_is_on_the_front_if_none_has_its_success_for_its_price():
@@ -98,7 +105,7 @@ def test_a_memory_is_on_the_front_if_none_has_its_success_for_its_price():
     assert table.on_front_of_parameters.to_dict() == {"gru": True, "lstm": False, "mamba": False}
     assert table.on_front_of_state_bytes.to_dict() == {"gru": True, "lstm": False, "mamba": True}
     panels = figures_for(frame)["pareto"](frame).axes
-    steps = [line for line in panels[2].lines if line.get_drawstyle() == "steps-post"]
+    steps = [line for line in panels[-1].lines if line.get_drawstyle() == "steps-post"]
     (line,) = steps
     assert line.get_xdata()[:2].tolist() == [50, 100]
     assert line.get_ydata() == pytest.approx([0.7, 0.8, 0.8])
@@ -144,10 +151,37 @@ def test_a_price_that_was_not_measured_is_no_point():
     table = pareto_table(frame).values.set_index("architecture")
     assert np.isnan(table.loc["lstm", "parameters"]) and not table.loc["lstm", "on_front_of_parameters"]
     assert figures_for(frame)["pareto"](frame).axes
-    nothing = tidy(
-        to_frame([make_record(name, status="failed", error="its process ended") for name in ("gru", "lstm")])
-    )
-    assert figures_for(nothing)["pareto"](nothing).axes
+
+
+def test_what_was_never_solved_has_no_price():
+    frame = tidy(to_frame([make_record(name, status="unsolved", success=0.9) for name in ("gru", "lstm")]))
+    assert "pareto" not in all_tables(frame) and "pareto" not in figures_for(frame)
+
+
+@pytest.mark.parametrize(("parameters", "panels"), [(229_000, 2), (250_000, 3)])
+def test_parameters_that_were_matched_have_no_panel_and_beat_nobody(parameters, panels):
+    records = [
+        make_record("gru", parameters={"total": 222_000}),
+        make_record("lstm", parameters={"total": parameters}),
+    ]
+    frame = tidy(to_frame(records))
+    figure = figures_for(frame)["pareto"](frame)
+    assert len(figure.axes) == panels
+    assert ("trainable\nparameters" in [axes.get_xlabel() for axes in figure.axes]) == (panels == 3)
+    table = pareto_table(frame).values.set_index("architecture")
+    assert table.on_front_of_parameters.to_dict() == {"gru": True, "lstm": panels == 2}
+
+
+def test_the_front_that_is_drawn_never_falls():
+    records = [
+        make_record("gru", success=1.0, steps_per_second=1000.0),
+        make_record("lstm", success=0.97, steps_per_second=950.0),
+        make_record("mamba", success=0.5, steps_per_second=2000.0, status="unsolved"),
+    ]
+    frame = tidy(to_frame(records))
+    panel = figures_for(frame)["pareto"](frame).axes[0]
+    (line,) = [line for line in panel.lines if line.get_drawstyle() == "steps-post"]
+    assert list(line.get_ydata()) == [0.5, 1.0, 1.0, 1.0]
 
 
 def test_of_many_memories_each_has_its_panel_and_its_line_in_the_legend():

@@ -31,6 +31,7 @@ from membench.report.panels import (
     chance_line,
     chance_note,
     cross_out,
+    in_lines,
     large_numbers,
     legend,
     log_ticks,
@@ -38,7 +39,7 @@ from membench.report.panels import (
     note,
     say_nothing_here,
 )
-from membench.report.pareto import has_prices, pareto_figure
+from membench.report.pareto import SIZE, has_prices, pareto_figure
 from membench.report.rows import (
     are_many,
     learning_curves_grid,
@@ -47,14 +48,16 @@ from membench.report.rows import (
 )
 
 CURVES_PER_ROW = 3
+LETTERS_OVER_CURVES = 66
+"""Letters that fit into the titles of a row of panels, beside the widest legend."""
 
 
 def success_figure(frame: pd.DataFrame) -> Figure:
     """Success by cell: every seed, the means, and intervals where they can be computed."""
     found = looks(frame.architecture)
-    figure = Figure(figsize=(WIDTH, 3.4))
-    axes = figure.subplots()
     axis = CellAxis(frame, found)
+    figure = Figure(figsize=(WIDTH, 3.2 + axis.labels_height))
+    axes = figure.subplots()
     chance_line(axes, frame)
     means: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for cell in cells(frame):
@@ -62,7 +65,7 @@ def success_figure(frame: pd.DataFrame) -> Figure:
         centre, places = axis.centre(cell), axis.spread(cell)
         axes.plot(places, success, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
         cross_out(axes, places, success, is_lost(cell.runs))
-        means[cell.architecture].append((centre, float(success.mean())))
+        means[cell.architecture].append((axis.joint(cell), float(success.mean())))
         if interval := stats.bootstrap_interval(success.tolist()):
             axes.vlines(centre, *interval, color=look.colour, linewidth=2.2)
     _join(axes, axis, means, found)
@@ -76,9 +79,11 @@ def success_figure(frame: pd.DataFrame) -> Figure:
 def steps_to_solved_figure(frame: pd.DataFrame) -> Figure:
     """Steps and seconds to solved by cell; a hollow marker is a run that was not solved by then."""
     found = looks(frame.architecture)
-    figure = Figure(figsize=(WIDTH, 3.4))
     axis = CellAxis(frame, found)
-    for axes, unit in zip(figure.subplots(1, 2), ("steps", "seconds"), strict=True):
+    # Horizons are short names. Others take the whole width, with one panel over the other.
+    figure = Figure(figsize=(WIDTH, (3.2 if axis.is_scale else 4.6) + axis.labels_height))
+    panels = figure.subplots(1, 2) if axis.is_scale else figure.subplots(2, 1, sharex=True)
+    for axes, unit in zip(panels, ("steps", "seconds"), strict=True):
         _times_panel(axes, axis, frame, found, unit)
     figure.supxlabel(axis.title, fontsize="medium")
     any_unsolved = bool((frame.status == "unsolved").any())
@@ -99,7 +104,7 @@ def _times_panel(axes: Axes, axis: CellAxis, frame: pd.DataFrame, found: dict[st
         axes.plot(never, np.full(len(never), 0.98), "x", color="black", transform=axes.get_xaxis_transform())
         median = median_time(cell.runs, "solved", unit)
         is_seen = not median.is_lower_bound and np.isfinite(median.value)
-        medians[cell.architecture].append((axis.centre(cell), median.value if is_seen else np.nan))
+        medians[cell.architecture].append((axis.joint(cell), median.value if is_seen else np.nan))
     _join(axes, axis, medians, found)
     axis.label(axes)
     axes.set_ylabel(f"{unit} to solved")
@@ -130,7 +135,7 @@ def learning_curves_figure(frame: pd.DataFrame) -> Figure:
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         _curves_panel(axes, frame.loc[frame.cell == name], found)
-        axes.set_title(f"{prefix}{name}")
+        axes.set_title(in_lines(f"{prefix}{name}", LETTERS_OVER_CURVES // num_columns))
     for axes in grid.flat[len(names) :]:
         axes.remove()
     figure.supxlabel("training steps", fontsize="medium")
@@ -158,19 +163,29 @@ def _curves_panel(axes: Axes, runs: pd.DataFrame, found: dict[str, Look]) -> Non
 
 
 def cost_figure(frame: pd.DataFrame) -> Figure:
-    """Training speed in the last cell, every run and the median; and parameters."""
+    """Training speed in one cell, every run and the median; and parameters.
+
+    The cell is the last of those in which most memories were measured.
+    """
     found = looks(frame.architecture)
-    last = cell_names(frame)[-1]
-    where = f"at horizon {last}" if differ_by_horizon_only(frame) else f"({last})"
+    measured = frame.loc[frame.steps_per_second.notna()].groupby("cell").architecture.nunique()
+    cell = max(reversed(cell_names(frame)), key=lambda name: measured.get(name, 0))
+    where = f"at horizon {cell}" if differ_by_horizon_only(frame) else f"({in_lines(cell, 45)})"
     figure = Figure(figsize=(WIDTH, 1.0 + 0.32 * len(found)))
     speed, parameters = figure.subplots(1, 2, sharey=True)
     for place, (name, look) in enumerate(found.items()):
         runs = frame.loc[frame.architecture == name]
-        _bar(speed, place, runs.steps_per_second[runs.cell == last].dropna(), look)
-        _bar(parameters, place, runs.parameters.dropna(), look)
+        there = runs.loc[runs.cell == cell]
+        _bar(speed, place, there.steps_per_second.dropna(), look, "not measured" if len(there) else "not run")
+        sizes = runs.parameters.dropna()
+        if SIZE.order(sizes.max(), sizes.min()):
+            _range(parameters, place, sizes, look)
+        else:
+            _bar(parameters, place, sizes, look)
     speed.set_yticks(range(len(found)), [look.name for look in found.values()])
     speed.set_ylim(len(found) - 0.4, -0.6)  # the first on top
     speed.set_xlabel(f"training steps per second\n{where}")
+    speed.annotate("median", (1, 1), (5, 0), xycoords="axes fraction", textcoords="offset points", fontsize=8)
     parameters.set_xlabel("trainable parameters")
     for axes in (speed, parameters):
         axes.grid(visible=False)
@@ -178,22 +193,38 @@ def cost_figure(frame: pd.DataFrame) -> Figure:
         if not axes.has_data():
             axes.set_xticks([])
             continue
-        axes.margins(x=0.18)  # room for the numbers at the bars' ends
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         large_numbers(axes.xaxis)
     return figure
 
 
-def _bar(axes: Axes, place: int, values: pd.Series, look: Look) -> None:
+def _bar(axes: Axes, place: int, values: pd.Series, look: Look, if_none: str = "not measured") -> None:
     """Draw the median as a bar and as a number, and each value as a stroke where they differ."""
-    label, end = "not measured", 0.0
     if len(values):
-        label, end = text.rounded(values.median()), values.max()
         axes.barh(place, values.median(), height=0.62, color=look.colour, alpha=0.8)
     if len(set(values)) > 1:
         axes.plot(values, np.full(len(values), place), "|", color="black", markersize=6)
-    axes.annotate(label, (end, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    _beside(axes, place, text.rounded(values.median()) if len(values) else if_none)
+
+
+def _range(axes: Axes, place: int, values: pd.Series, look: Look) -> None:
+    """Draw each value as a stroke, and name the least and the most: their median is no agent's."""
+    axes.plot(values, np.full(len(values), place), "|", color=look.colour, markersize=9, markeredgewidth=1.5)
+    _beside(axes, place, f"{text.rounded(values.min())} to {text.rounded(values.max())}")
+
+
+def _beside(axes: Axes, place: int, label: str) -> None:
+    """Write right of a panel, where it cannot be taken for the value of a stroke."""
+    axes.annotate(
+        label,
+        (1, place),
+        (5, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+    )
 
 
 def _join(

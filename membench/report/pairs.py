@@ -218,7 +218,7 @@ ROWS = [
     Row("Long sequences", _long_sequences, HORIZONS, ("Long sequences",)),
     Row("Longest horizon climbed to", _frontier, FRONTIER),
     Row("Performance", _performance, HORIZONS, ("Performance",)),
-    Row("Probability that a run beats the other's", _beats, HORIZONS),
+    Row("Probability of ending with more right answers (ties count half)", _beats, HORIZONS),
     Row("Training speed", _speed, HORIZONS, ("Training speed", "Speed")),
     Row(
         "Parameters, the document's sizes",

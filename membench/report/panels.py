@@ -51,17 +51,24 @@ STYLE = {
 
 GREY = "#777777"
 
-LETTERS_ACROSS = {1: 100, 2: 38}
-"""Letters that fit under all cells of a figure of so many panels side by side."""
+SIZE_OF_NAMES = 7
+"""Points: the letters of a cell's name, where it is more than a horizon."""
 
-LEAST_LETTERS = 9
-"""Fewer per cell, and names stand upright."""
+LETTER, LINE = 0.05, 0.135
+"""Inches: the width of such a letter, with room to spare, and the height of a line of them."""
+
+CELLS_WIDTH = 4.75
+"""Inches: the width of all cells of a figure, beside the widest legend."""
+
+MOST_SHIFT = 0.1
+"""Octaves by which a marker may stand beside its horizon: 7 %."""
 
 
 class CellAxis:
     """Places along an axis of cells: each cell has a slot per memory, each seed a place in its slot.
 
-    Horizons stand on a logarithmic axis, 0 one octave left of 1; other cells side by side.
+    Horizons stand on a logarithmic axis, 0 one octave left of 1, and all slots of one close around it; other
+    cells stand side by side, and their slots fill them.
     """
 
     def __init__(self, frame: pd.DataFrame, architectures: Iterable[str]):
@@ -75,6 +82,12 @@ class CellAxis:
         }
         gaps = np.diff(list(self.centres.values()))
         width = 0.84 * (gaps.min() if len(gaps) else 1.0)
+        if self.is_scale:
+            width = min(width, 2 * MOST_SHIFT)
+        self.is_upright, self.labels = (False, names) if self.is_scale else _labels(names)
+        lines = [line for label in self.labels for line in label.split("\n")]
+        most_lines = max(label.count("\n") + 1 for label in self.labels)
+        self.labels_height = LETTER * max(map(len, lines)) if self.is_upright else LINE * most_lines
         memories = list(architectures)
         self.slot = width / len(memories)
         self.offsets = {
@@ -85,6 +98,10 @@ class CellAxis:
         """Return the middle of a cell's slot."""
         return self.centres[cell.name] + self.offsets[cell.architecture]
 
+    def joint(self, cell: Cell) -> float:
+        """Return where a line through an architecture's cells passes one: at its very horizon."""
+        return self.centres[cell.name] if self.is_scale else self.centre(cell)
+
     def spread(self, cell: Cell) -> np.ndarray:
         """Return a place for each of a cell's runs, side by side in its slot."""
         num_runs = len(cell.runs)
@@ -94,21 +111,36 @@ class CellAxis:
     def label(self, axes: Axes) -> None:
         """Write the cells' names under `axes`, with a faint line between neighbours."""
         places = list(self.centres.values())
-        gridspec = axes.get_gridspec()
-        room = LETTERS_ACROSS[gridspec.ncols if gridspec else 1] // len(places)
-        if self.is_scale or room >= LEAST_LETTERS:
-            names = [
-                "\n".join(textwrap.fill(part, max(room, LEAST_LETTERS)) for part in name.split(", "))
-                for name in self.centres
-            ]
-            axes.set_xticks(places, names)
-        else:
-            axes.set_xticks(places, [name.replace(", ", "\n") for name in self.centres], rotation=90)
-        axes.tick_params(axis="x", length=0)
-        margin = 0.65 * len(self.offsets) * self.slot
-        axes.set_xlim(places[0] - margin, places[-1] + margin)
+        axes.set_xticks(places, self.labels)
+        if not self.is_scale:
+            axes.tick_params(axis="x", length=0, rotation=90 * self.is_upright, labelsize=SIZE_OF_NAMES)
+        edge = 0.5 * (min(np.diff(places)) if len(places) > 1 else 1.0)
+        axes.set_xlim(places[0] - edge, places[-1] + edge)
         for left, right in pairwise(places):
             axes.axvline((left + right) / 2, color="#E4E4E4", linewidth=0.6, zorder=0)
+
+
+def _labels(names: list[str]) -> tuple[bool, list[str]]:
+    """Return whether cells' names stand upright, as they do if a word is wider than a cell, and the lines."""
+    width = CELLS_WIDTH / len(names)
+    room = int(width / LETTER) - 1  # a space between neighbours
+    if max(len(word) for name in names for word in name.split()) <= room:
+        return False, ["\n".join(in_lines(part, room) for part in name.split(", ")) for name in names]
+    most_lines = max(1, int(width / LINE))
+    return True, [_in_few_lines(name, most_lines) for name in names]
+
+
+def _in_few_lines(name: str, most_lines: int) -> str:
+    found = (in_lines(name, letters) for letters in range(1, len(name) + 2))
+    return next(lines for lines in found if lines.count("\n") < most_lines)
+
+
+def in_lines(name: str, letters: int) -> str:
+    """Return a cell's name in lines of at most `letters` if it can be: broken between parts, else words."""
+    parts = name.split(", ")
+    kept = [part if len(part) >= letters else part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts]
+    lines = textwrap.wrap(", ".join(kept), letters, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def legend(figure: Figure, found: Iterable[Look], notes: Iterable[Line2D] = ()) -> None:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from membench.report import text
-from membench.report.frame import cell_names, varying_settings
+from membench.report.differences import EXACT, SPEED, SUCCESS, Tolerance
+from membench.report.frame import cell_names, num_solved, varying_settings
 from membench.report.looks import Look, display_name, looks
 from membench.report.overall import of_few_seeds
 from membench.report.panels import (
@@ -27,6 +28,9 @@ from membench.report.tables import Table
 
 FRONT = "#222222"
 
+SIZE = Tolerance(share=0.05)
+"""Trainable parameters: no closer can those of different memories be matched."""
+
 PRICES = {
     "seconds_per_million_steps": "seconds per\nmillion training steps",
     "parameters": "trainable\nparameters",
@@ -34,14 +38,17 @@ PRICES = {
 }
 """Column of `pareto_table` -> what its axis is called."""
 
+TOLERANCES = {"seconds_per_million_steps": SPEED, "parameters": SIZE, "state_bytes": EXACT}
+"""Column of `pareto_table` -> within what two memories have the same price."""
+
 
 def pareto_table(frame: pd.DataFrame) -> Table:
     """Return success beside three prices by memory, and in which of them it stands on the front.
 
     Success is the interquartile mean over all cells; prices are medians in the last cell, which is the
     longest task. A memory is on the front if no other has at least its success for at most its price, and is
-    better in one of the two. A run that is shown the cue again is no competitor, nor is a memory that lacks
-    runs in some cell: its success is over other tasks.
+    better in one of the two by more than the tolerance. A run that is shown the cue again is no competitor,
+    nor is a memory that lacks runs in some cell: its success is over other tasks.
     """
     last = frame.loc[frame.cell == cell_names(frame)[-1]]
     ranked = ranking_table(frame).values.set_index("architecture")
@@ -56,10 +63,11 @@ def pareto_table(frame: pd.DataFrame) -> Table:
     values = pd.DataFrame(rows)
     privileged = set(frame.architecture[frame.reveal_cue.astype(bool)])
     excluded = privileged | not_in_every_cell(frame)
-    for price in PRICES:
+    for price, tolerance in TOLERANCES.items():
         competes = ~values.architecture.isin(excluded) & values[price].notna()
         chosen = values.loc[competes]
-        on_front = pd.Series(front(chosen[price], chosen.interquartile_mean), chosen.index, dtype=bool)
+        unbeaten = front(chosen[price], chosen.interquartile_mean, tolerance)
+        on_front = pd.Series(unbeaten, chosen.index, dtype=bool)
         values[f"on_front_of_{price}"] = on_front.reindex(values.index, fill_value=False)
     shown = {
         "Memory": values.architecture.map(display_name),
@@ -75,11 +83,12 @@ def pareto_table(frame: pd.DataFrame) -> Table:
 def has_prices(frame: pd.DataFrame) -> bool:
     """Return whether success over all cells of a tidy frame can stand beside the price in the last one.
 
-    It cannot with one memory, nor if none has runs in every cell, nor where settings tell cells apart: the
-    last cell is one of those settings.
+    It cannot with one memory, nor if none has runs in every cell, nor if no run was solved: nobody pays for
+    chance. Nor where settings tell cells apart: the last cell is one of those settings.
     """
     names = set(frame.architecture)
-    return len(names) > 1 and not_in_every_cell(frame) < names and not varying_settings(frame)
+    compares = len(names) > 1 and not_in_every_cell(frame) < names and not varying_settings(frame)
+    return compares and num_solved(frame) > 0
 
 
 def not_in_every_cell(frame: pd.DataFrame) -> set[str]:
@@ -93,22 +102,35 @@ def _unbeaten_in(row: dict) -> str:
     return ", ".join(name for price, name in names.items() if row[f"on_front_of_{price}"]) or text.NOTHING
 
 
-def front(prices: Sequence[float], successes: Sequence[float]) -> list[bool]:
-    """Return which points no other one beats: none is as cheap and as good, and better in one of the two."""
+def front(prices: Sequence[float], successes: Sequence[float], tolerance: Tolerance) -> list[bool]:
+    """Return which points no other one beats: none is as cheap and as good, and better in one of the two.
+
+    Args:
+        prices: a price per point, in any unit.
+        successes: as many shares of right answers; alike within `differences.SUCCESS`.
+        tolerance: within what two prices are alike.
+    """
     points = list(zip(prices, successes, strict=True))
-    return [
-        not any(p <= price and s >= success and (p, s) != (price, success) for p, s in points)
-        for price, success in points
-    ]
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        dearer, better = tolerance.order(one[0], other[0]), SUCCESS.order(one[1], other[1])
+        return dearer <= 0 <= better and dearer != better
+
+    return [not any(beats(other, point) for other in points) for point in points]
 
 
 def pareto_figure(frame: pd.DataFrame) -> Figure:
-    """Success against training time, parameters and state, a point per memory, and the front of each."""
+    """Success against training time, parameters and state, a point per memory, and the front of each.
+
+    Memories that all have as many parameters, as matched ones have, need no panel of them.
+    """
     found, values = looks(frame.architecture), pareto_table(frame).values
     points = {name: of_few_seeds(runs) for name, runs in frame.groupby("architecture", sort=False)}
     figure = Figure(figsize=(WIDTH, legend_height(found, 3.0)))
-    panels = figure.subplots(1, len(PRICES), sharey=True)
-    for axes, (price, label) in zip(panels, PRICES.items(), strict=True):
+    are_of_one_size = not SIZE.order(values.parameters.max(), values.parameters.min())
+    shown = {price: label for price, label in PRICES.items() if price != "parameters" or not are_of_one_size}
+    panels = figure.subplots(1, len(shown), sharey=True)
+    for axes, (price, label) in zip(panels, shown.items(), strict=True):
         chance_line(axes, frame)
         for row in values.to_dict("records"):
             name = row["architecture"]
@@ -146,7 +168,8 @@ def _front(axes: Axes, values: pd.DataFrame, price: str) -> None:
     points = values.loc[values[f"on_front_of_{price}"]].sort_values(price)
     if points.empty:
         return
-    prices, success = points[price].clip(lower=1.0).tolist(), points.interquartile_mean.tolist()
+    # Of two alike, the dearer may have a little less success.
+    prices, success = points[price].clip(lower=1.0).tolist(), points.interquartile_mean.cummax().tolist()
     end = axes.get_xlim()[1]
     axes.step([*prices, end], [*success, *success[-1:]], where="post", color=FRONT, linewidth=1, zorder=1)
     axes.set_xlim(right=end)
@@ -161,6 +184,6 @@ def _price_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
     widening = max(1.0, (10 * low / high) ** 0.5)
     axes.set_xlim(low / widening, high * widening)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 1000 * low else (1,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     large_numbers(axes.xaxis)

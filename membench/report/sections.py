@@ -45,9 +45,9 @@ def _result(contents: Contents) -> list[Part]:
             "Success by task and memory",
             """
             Success is the share of right answers of the greedy policy over fresh episodes drawn after
-            training. Every marker is one seed, dashes are the means, joined by lines along horizons; bars are
-            95 % bootstrap intervals of the mean over seeds. An interval needs at least 5 seeds that are not
-            all equal; where there is none, none is drawn.
+            training. Every marker is one seed, shifted sideways so as not to hide another; dashes are the
+            means, joined by lines along horizons; bars are 95 % bootstrap intervals of the mean over seeds.
+            An interval needs at least 5 seeds that are not all equal; where there is none, none is drawn.
             """,
         ),
         *_table(contents, "success", "Success by task and memory."),
@@ -227,8 +227,9 @@ def _time_to_solved(contents: Contents) -> list[Part]:
             "steps_to_solved",
             "Steps and seconds to solved, by task and memory",
             """
-            Every marker is one seed; dashes are the medians. A hollow marker is a run whose budget was spent
-            before it was solved. A run that diverged or failed stands at the upper edge: it never will be.
+            Every marker is one seed, shifted sideways so as not to hide another; dashes are the medians. A
+            hollow marker is a run whose budget was spent before it was solved. A run that diverged or failed
+            stands at the upper edge: it never will be.
             """,
         ),
         *table,
@@ -274,7 +275,10 @@ def _cost(contents: Contents) -> list[Part]:
             contents,
             "cost",
             "Training speed and parameters by memory",
-            "Bars are medians, strokes single runs.",
+            """
+            Bars and the numbers beside them are medians, strokes single runs. Where the agents of one memory
+            differ in size by more than a twentieth, the least and the most stand there, without a bar.
+            """,
         ),
         *_table(
             contents,
@@ -293,19 +297,20 @@ def _what_success_costs(contents: Contents) -> list[Part]:
         *_figure(
             contents,
             "pareto",
-            "Success against training time, parameters and state, by memory",
+            "Success against its prices, by memory",
             """
             A point per memory: success over all cells, its price in the last one. Bars are 95 % intervals; of
             fewer than five seeds, dashes show every run. The line is the highest success to be had for a
-            price.
+            price. Where all memories have as many parameters, these have no panel.
             """,
         ),
         *_table(
             contents,
             "pareto",
             """
-            Success is the interquartile mean over all cells; prices are medians in the last cell. An oracle
-            that is shown the cue again does not compete, nor does a memory that lacks runs in a cell.
+            Success is the interquartile mean over all cells; prices are medians in the last cell. Success
+            within 0.05, times within a tenth and parameters within a twentieth count as equal. An oracle that
+            is shown the cue again does not compete, nor does a memory that lacks runs in a cell.
             """,
         ),
     ]
