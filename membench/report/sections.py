@@ -312,7 +312,12 @@ def _what_success_costs(contents: Contents) -> list[Part]:
 
 
 def _comparisons(contents: Contents) -> list[Part]:
-    if contents.frame.empty or is_ladder(contents.frame):
+    tables = [
+        *_table(contents, "gru_pmm_vs_transformer", "GRU+PMM vs Transformer"),
+        *_table(contents, "gru_vs_lstm", "GRU vs LSTM"),
+        *_table(contents, "gru_pmm_vs_mamba", "GRU+PMM vs Mamba"),
+    ]
+    if not tables:
         return []
     return [
         _paragraph(
@@ -322,9 +327,7 @@ def _comparisons(contents: Contents) -> list[Part]:
             here measures.
             """
         ),
-        *_table(contents, "gru_pmm_vs_transformer", "GRU+PMM vs Transformer"),
-        *_table(contents, "gru_vs_lstm", "GRU vs LSTM"),
-        *_table(contents, "gru_pmm_vs_mamba", "GRU+PMM vs Mamba"),
+        *tables,
     ]
 
 
