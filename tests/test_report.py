@@ -16,9 +16,11 @@ from membench.frame import to_frame
 from membench.records import CurvePoint, Rung, RunRecord, Status
 from membench.report import ReportHeading, all_tables, headline_table, write_report
 from membench.report.capacity import capacity_figure
+from membench.report.contents import Contents
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
 from membench.report.looks import LOOKS, looks
+from membench.report.page import markdown_page
 from membench.report.ranking import ranking_table
 from membench.report.sizes import SAME
 from membench.sizing import TOLERANCE
@@ -658,6 +660,30 @@ def test_ranking_pools_the_runs_of_all_cells(tmp_path):
     assert "all seeds equal" in shown and "fewer than 5 seeds" in shown and "1–2" in shown
 
 
+def page(records):
+    """The Markdown page without its figures."""
+    frame = tidy(to_frame(records))
+    return markdown_page(Contents(HEADING, records, frame, all_tables(frame), {}, [], []))
+
+
+def test_memories_of_other_cells_are_named_and_not_ranked():
+    records = [*ranked(("gru", [[1.0], [0.5]]), ("lstm", [[0.5], [0.5]])), make_record("mamba", 10)]
+    found = all_tables(tidy(to_frame(records)))["ranking"]
+    assert found.values.architecture.tolist() == ["gru", "lstm"]
+    assert found.shown.Solved.tolist() == ["1/2", "0/2"]
+    assert "Not ranked, for they ran in other cells: Mamba." in page(records)
+    assert "Not ranked" not in page(records[:-1])
+
+
+def test_where_nothing_was_solved_or_shared_nothing_is_ranked(tmp_path):
+    unsolved = ranked(("gru", [[0.5], [0.5]]), ("lstm", [[0.25], [0.5]]))
+    apart = [make_record("gru", 5), make_record("lstm", 10)]
+    for records in (unsolved, apart):
+        assert "ranking" not in all_tables(tidy(to_frame(records)))
+    files, _ = write(tmp_path, unsolved)
+    assert "ranking" not in {path.stem for path in files.plots}
+
+
 def test_ranking_counts_lost_runs():
     records = [make_record(seed=0), make_record(seed=1, status="failed", success=None)]
     assert ranking_table(tidy(to_frame(records))).values["mean"].tolist() == [0.625]
@@ -714,7 +740,7 @@ def test_every_table_is_latex_too(tmp_path):
     ranking = (tmp_path / "tables" / "ranking.tex").read_text()
     assert r"a\_b \& 5\%:\{C\}" in ranking and r"Its 95 \% interval" in ranking
     rows = [line for line in ranking.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 3 and {row.replace(r"\&", "").count("&") for row in rows} == {9}
+    assert len(rows) == 3 and {row.replace(r"\&", "").count("&") for row in rows} == {8}
 
 
 def test_profiles_count_runs_above_and_cells_alike(tmp_path):

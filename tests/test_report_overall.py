@@ -24,7 +24,6 @@ def frame_of(seeds, **speeds):
                     name,
                     horizon,
                     seed,
-                    status="unsolved",
                     success=round(middle + 0.05 * (seed - 2), 2),
                     steps_per_second=speeds.get(name, 1000.0),
                     state_bytes={"gru": 100, "lstm": 100, "mamba": 50}[name],

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from membench.report.contents import Contents
 from membench.report.frame import is_ladder
 from membench.report.headline import headline_caption
+from membench.report.looks import display_name
 from membench.report.parts import Command, Items, Paragraph, Part, Section, ShownFigure, ShownTable
-from membench.report.text import escape_markdown, one_line
+from membench.report.text import escape_markdown, listed, one_line
 
 
 def sections(contents: Contents) -> list[Section]:
@@ -120,19 +121,19 @@ def _ranking(contents: Contents) -> list[Part]:
             "ranking",
             "Memories ranked by success over all cells",
             """
-            Markers are interquartile means over all cells, the best on top. Bars are 95 % bootstrap intervals
-            over seeds; of fewer than five seeds, strokes show every run. Where all seeds are equal there is
-            no bar.
+            Markers are interquartile means over all their cells, the best on top. Bars are 95 % bootstrap
+            intervals over seeds; of fewer than five seeds, strokes show every run. Where all seeds are equal
+            there is no bar.
             """,
             is_narrow=True,
         ),
         *_table(
             contents,
             "ranking",
-            """
-            Over all cells, ranked by the interquartile mean: the mean of all runs without the best and the
-            worst quarter. Its interval resamples the seeds within each cell. Memories that ran in other cells
-            than the rest do not compare.
+            f"""
+            Memories that ran in the same cells, ranked by the interquartile mean over all of them: the mean
+            of all runs without the best and the worst quarter, which does not see so few failures; *Solved*
+            does. Its interval resamples the seeds within each cell. {_not_ranked(contents)}
             """,
         ),
         *_figure(
@@ -160,6 +161,15 @@ def _ranking(contents: Contents) -> list[Part]:
             is_long=True,
         ),
     ]
+
+
+def _not_ranked(contents: Contents) -> str:
+    """Return which memories ran in other cells than those that are ranked, as a sentence if there are any."""
+    ranking = contents.tables.get("ranking")
+    ranked = set() if ranking is None else set(ranking.values.architecture)
+    others = [name for name in dict.fromkeys(contents.frame.architecture) if name not in ranked]
+    names = [escape_markdown(display_name(name)) for name in others]
+    return f"Not ranked, for they ran in other cells: {listed(names)}." if names else ""
 
 
 def _ladder(contents: Contents) -> list[Part]:
