@@ -76,9 +76,8 @@ def _gradient_flow(contents: Contents) -> list[Part]:
         The gradient of the answers' cross-entropy with respect to what the step of the cue shows: its norm
         (root mean square over 32 episodes) and its share of that with respect to all steps, medians over
         runs, before training and after. Where all is learned the loss is near zero, and so is its gradient:
-        the share still compares. *Diverged* is the share of the runs that did not
-        fail; the *largest norm* is that of an
-        update's mean gradient, before clipping, at any evaluation.
+        the share still compares. *Diverged* is, of the runs that did not fail, the share that diverged; the
+        *largest norm* is that of an update's mean gradient, before clipping, at any evaluation.
         """,
     )
 
@@ -90,11 +89,20 @@ def _generalisation(contents: Contents) -> list[Part]:
             "generalisation",
             "Success over the horizon of the test, a line per memory",
             """
-            Success of the final policy over fresh episodes of horizons that it was not trained at. Lines join
-            the means; every marker is one seed, or from five seeds on a mean with its 95 % interval.
+            Success of the final policy over fresh episodes of other horizons, without training there, beside
+            that at the trained one. Lines join the means; every marker is one seed, or from five seeds on a
+            mean with its 95 % interval.
             """,
         ),
-        *_table(contents, "generalisation", "Success at other horizons, without training there."),
+        *_table(
+            contents,
+            "generalisation",
+            """
+            Success at other horizons, without training there, beside that at the trained one. Every number is
+            of fresh episodes of its own, so that at the trained horizon it can differ from that in other
+            tables.
+            """,
+        ),
     ]
 
 
