@@ -62,10 +62,11 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
 
     The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of,
     and None under MAML, where the answers within a mapping share adapted weights and are not independent;
-    `device`, `objective`, `ladder` and `first_horizon` (the task's, which a ladder begins at) from the
-    configuration, and `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of
-    each; the fields `STRUCTURED` as they are; `code` and `machine`, where the run comes from, by the numbers
-    of `provenance.numbered`.
+    `device`, `objective`, `ladder`, `matched_parameters` (None where sizes were not chosen for a number of
+    them) and `first_horizon` (the task's, which a ladder begins at) from the configuration, and
+    `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of each; the fields
+    `STRUCTURED` as they are; `code` and `machine`, where the run comes from, by the numbers of
+    `provenance.numbered`.
     """
     origins = {"code": code_origins(records), "machine": machine_origins(records)}
     numbers = {name: numbered(found, records) for name, found in origins.items()}
@@ -78,6 +79,7 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
         {name: getattr(record, name) for name in plain}
         | {
             "parameters": record.parameters.get("total"),
+            "matched_parameters": record.config.matched_parameters,
             "device": record.config.device,
             "objective": record.config.objective,
             "ladder": record.config.ladder,
@@ -92,5 +94,5 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
         for place, record in enumerate(records)
     ]
     configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon"]
-    configured += ["settings", "parts"]
+    configured += ["matched_parameters", "settings", "parts"]
     return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, *STRUCTURED, *origins])

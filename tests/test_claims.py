@@ -167,7 +167,8 @@ def test_a_value_whose_runs_were_all_lost_is_the_least_stable():
 
 
 def test_a_lost_run_ran_nowhere():
-    lost = tidy(to_frame([make_record("mamba", status="failed", success=None)]))
+    records = [make_record("gru_pmm"), make_record("mamba", status="failed", success=None)]
+    lost = tidy(to_frame(records))
     shown = comparison_tables(lost)["gru_pmm_vs_mamba"].shown.set_index("Feature")
     assert shown.loc["Hardware", "Mamba: measured"] == "every run was lost"
 

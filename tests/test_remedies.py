@@ -306,6 +306,11 @@ def test_what_was_learned_must_hold_at_the_longest_horizon():
     assert judged(judge, [examined(unlearned)]) is None and judged(judge, [make_record()]) is None
 
 
+def test_the_trained_horizon_is_marked_among_those_that_were_not():
+    shown = all_tables(tidy(to_frame([examined({20: 1.0, 1000: 0.5})])))["generalisation"].shown
+    assert shown["Test horizon"].tolist() == ["20 (trained)", "1,000"]
+
+
 def test_a_lost_run_counts_at_chance_at_every_horizon():
     frame = tidy(to_frame([examined({20: 1.0, 50: 0.5}), examined({}, 1, status="diverged", success=None)]))
     values = all_tables(frame)["generalisation"].values

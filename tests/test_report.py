@@ -16,10 +16,14 @@ from membench.frame import to_frame
 from membench.records import CurvePoint, Rung, RunRecord, Status
 from membench.report import ReportHeading, all_tables, headline_table, write_report
 from membench.report.capacity import capacity_figure
+from membench.report.contents import Contents
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
 from membench.report.looks import LOOKS, looks
+from membench.report.page import markdown_page
 from membench.report.ranking import ranking_table
+from membench.report.sizes import SAME
+from membench.sizing import TOLERANCE
 
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
 HEADING = ReportHeading(
@@ -180,7 +184,7 @@ def test_a_half_finished_suite_says_what_is_missing(tmp_path):
     )
     assert "no record: mamba, horizon 20, seed 2" in content
     assert "4 of 5 planned runs" in content and "x.json: broken" in content
-    assert "not run" in content  # the comparisons whose other side is not there yet
+    assert "The document's comparisons" not in content  # no pair of them has run yet
 
 
 def test_no_record_at_all(tmp_path):
@@ -221,6 +225,48 @@ def test_a_comparison_measures_at_the_longest_horizon_of_the_pair(tmp_path):
     assert table.loc["Long sequences", "Transformer: measured"] == "not run at horizon 20"
     assert table.loc["Parameters", "Transformer: measured"] == "12,345"
     assert "stated" in table.loc["Complexity", "GRU+PMM: measured"]
+
+
+def test_a_comparison_is_of_a_pair_that_ran_and_of_one_agent_each():
+    pair = [make_record("gru"), make_record("lstm"), make_record("transformer")]
+    names = {name for name in all_tables(tidy(to_frame(pair))) if "_vs_" in name}
+    assert names == {"gru_vs_lstm"}
+    layers = [with_setting(name, 10, 0, "memory.num_layers", n) for name in ("gru", "lstm") for n in (1, 2)]
+    assert not any("_vs_" in name for name in all_tables(tidy(to_frame(layers))))
+
+
+def test_sizes_that_were_matched_are_not_measured_against_the_document():
+    records = []
+    for name, parameters in (("gru", 228_213), ("lstm", 222_029)):
+        config = RunConfig(architecture=name, memory={"hidden_size": 96}, matched_parameters=225_000)
+        record = make_record(name, parameters={"total": parameters})
+        records.append(msgspec.structs.replace(record, config=config))
+    table = all_tables(tidy(to_frame(records)))["gru_vs_lstm"].shown.set_index("Feature")
+    assert table.loc["Parameters", "GRU: measured"] == "matched to 225,000: 228,213"
+    assert table.loc["Parameters", "LSTM: measured"] == "matched to 225,000: 222,029"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "state", "shown"),
+    [
+        ((52_105, 597_257), (512, 2048), ("52,105–597,257", "512 B–2.0 kB")),
+        ((100, 102, 104, 105), (1024,) * 4, ("102", "1.0 kB")),  # the lower median: of an agent
+        ((100, 106), (0, 0), ("100–106", "0 B")),
+        ((1_050, 1_149), (10_500, 11_400), ("1,050–1,149", "10 kB–11 kB")),
+    ],
+)
+def test_sizes_of_several_agents_are_told_from_least_to_most(parameters, state, shown):
+    records = [
+        make_record(seed=seed, parameters={"total": total}, state_bytes=size)
+        for seed, (total, size) in enumerate(zip(parameters, state, strict=True))
+    ]
+    found = all_tables(tidy(to_frame(records)))
+    assert found["cost"].shown[["Parameters", "State per environment"]].to_numpy().tolist() == [list(shown)]
+    assert found["headline"].shown.Parameters.tolist() == [shown[0]]
+    (values,) = found["cost"].values.to_dict("records")
+    assert values["parameters"] in parameters and values["state_bytes"] in state
+    assert (values["parameters_least"], values["parameters_most"]) == (parameters[0], parameters[-1])
+    assert SAME == TOLERANCE
 
 
 def test_headline_counts_what_is_there():
@@ -345,6 +391,17 @@ def test_what_was_lost_after_it_was_solved_was_never_solved():
     lost = [make_record("gru", 5, seed, status="diverged", steps_to_solved=4_000) for seed in range(3)]
     values, _ = all_tables(tidy(to_frame(lost)))["steps_to_solved"]
     assert values.solved.item() == 0 and np.isinf(values.median_steps_to_solved.item())
+
+
+def test_every_task_counts_once_in_the_bits_recalled_whatever_the_settings():
+    records = [
+        capacity_record("gru_pmm", 20, items, success, memory={"num_slots": slots})
+        for items in (1, 4)
+        for slots, success in ((32, 1.0), (64, 0.25))
+    ]
+    table = headline_table(to_frame(records)).set_index("Memory")
+    # Of 2 and of 8 bits, all with 32 slots and none with 64.
+    assert table.loc["GRU+PMM", "Bits recalled"] == "5.0 of 10.0"
 
 
 @pytest.mark.parametrize(("num_seeds", "told"), [(1, "one seed"), (2, "mean of 2 seeds")])
@@ -548,7 +605,8 @@ def test_what_a_setting_does_stands_beside_what_the_document_says():
         with_setting("gru", 20, seed, "memory.hidden_size", 128, steps_to_solved=90_000, **solved)
         for seed in (0, 1)
     ]
-    records.append(with_setting("gru", 20, 2, "memory.hidden_size", 128, success=0.25, **unsolved))
+    larger = {"parameters": {"total": 20_000}}
+    records.append(with_setting("gru", 20, 2, "memory.hidden_size", 128, success=0.25, **unsolved, **larger))
     values, shown = all_tables(tidy(to_frame(records)))["impact"]
     narrow, wide = values.to_dict("records")
     assert (narrow["best"], wide["best"]) == ("horizon 20", "horizon 5")
@@ -557,6 +615,7 @@ def test_what_a_setting_does_stands_beside_what_the_document_says():
     assert narrow["spread_over_seeds"] == pytest.approx(0.75 / 3**0.5 / 2)
     assert narrow["Steps to solved, horizon 5"] == 40_000
     row = shown.to_dict("records")[0]
+    assert row["Parameters"] == "12,345–20,000" and row["State per environment"] == "512 B"
     assert row["Speed (document)"] == "Fast" and row["Best for (document)"] == "Horizon <10"
 
 
@@ -627,6 +686,30 @@ def test_ranking_pools_the_runs_of_all_cells(tmp_path):
     assert "all seeds equal" in shown and "fewer than 5 seeds" in shown and "1–2" in shown
 
 
+def page(records):
+    """The Markdown page without its figures."""
+    frame = tidy(to_frame(records))
+    return markdown_page(Contents(HEADING, records, frame, all_tables(frame), {}, [], []))
+
+
+def test_memories_of_other_cells_are_named_and_not_ranked():
+    records = [*ranked(("gru", [[1.0], [0.5]]), ("lstm", [[0.5], [0.5]])), make_record("mamba", 10)]
+    found = all_tables(tidy(to_frame(records)))["ranking"]
+    assert found.values.architecture.tolist() == ["gru", "lstm"]
+    assert found.shown.Solved.tolist() == ["1/2", "0/2"]
+    assert "Not ranked, for they ran in other cells: Mamba." in page(records)
+    assert "Not ranked" not in page(records[:-1])
+
+
+def test_where_nothing_was_solved_or_shared_nothing_is_ranked(tmp_path):
+    unsolved = ranked(("gru", [[0.5], [0.5]]), ("lstm", [[0.25], [0.5]]))
+    apart = [make_record("gru", 5), make_record("lstm", 10)]
+    for records in (unsolved, apart):
+        assert "ranking" not in all_tables(tidy(to_frame(records)))
+    files, _ = write(tmp_path, unsolved)
+    assert "ranking" not in {path.stem for path in files.plots}
+
+
 def test_ranking_counts_lost_runs():
     records = [make_record(seed=0), make_record(seed=1, status="failed", success=None)]
     assert ranking_table(tidy(to_frame(records))).values["mean"].tolist() == [0.625]
@@ -683,7 +766,7 @@ def test_every_table_is_latex_too(tmp_path):
     ranking = (tmp_path / "tables" / "ranking.tex").read_text()
     assert r"a\_b \& 5\%:\{C\}" in ranking and r"Its 95 \% interval" in ranking
     rows = [line for line in ranking.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 3 and {row.replace(r"\&", "").count("&") for row in rows} == {9}
+    assert len(rows) == 3 and {row.replace(r"\&", "").count("&") for row in rows} == {8}
 
 
 def test_profiles_count_runs_above_and_cells_alike(tmp_path):

@@ -8,6 +8,7 @@ from membench.frame import to_frame
 from membench.records import RunRecord
 from membench.report.answer import answer
 from membench.report.frame import tidy
+from membench.report.looks import display_name
 
 
 def say(records: list[RunRecord], num_missing: int = 0) -> list[str]:
@@ -65,6 +66,26 @@ def test_every_cell_has_a_sentence_about_those_that_ran_in_it():
         "At horizon 5, GRU solves it in both seeds.",
         "At horizon 20, LSTM solves it in both seeds; GRU in 1 of 2 seeds.",
     ]
+
+
+def test_the_longest_horizon_that_was_tested_untrained_comes_first():
+    tested = {"gru": (0.5, 0.3), "gru_pmm": (1.0, 1.0), "lstm": (1.0, 1.0)}
+    records = [
+        make_record(name, 20, seed, success_at={20: 1.0, 1000: value})
+        for name, values in tested.items()
+        for seed, value in enumerate(values)
+    ]
+    assert say(records) == [
+        "Trained at horizon 20, mean success at horizon 1,000, without training there, is 1.00 for GRU+PMM "
+        "and LSTM; 0.40 for GRU.",
+        "At horizon 20, GRU, GRU+PMM and LSTM solve it in both seeds.",
+    ]
+    assert len(say([make_record(success_at={5: 1.0, 10: 1.0})])) == 1  # none beyond the trained one
+    many = [make_record(name, 20, success_at={50: 0.9 - n / 10}) for n, name in enumerate(MANY[:9])]
+    many.append(make_record(MANY[9], 20, success_at={50: 0.05}))
+    assert say(many)[0].endswith(
+        "; 0.20 for " + display_name(MANY[7]) + "; 0.10 or less for the other 2 memories."
+    )
 
 
 def test_lost_and_missing_runs_are_told():

@@ -1,5 +1,6 @@
 """Reports: records -> tables, plots, `report.md` and `report.html` in a results folder; no PyTorch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,13 @@ from membench.report.origins import marked
 from membench.report.page import html_page, markdown_page
 from membench.report.pareto import has_prices, pareto_table
 from membench.report.presets import has_presets, presets_table
-from membench.report.ranking import improvement_table, profiles_table, ranking_table
+from membench.report.ranking import (
+    has_ranking,
+    improvement_table,
+    in_the_same_cells,
+    profiles_table,
+    ranking_table,
+)
 from membench.report.rungs import has_rungs, rungs_table
 from membench.report.tables import Table
 from membench.untrusted import refuse_links
@@ -71,7 +78,7 @@ def write_report(
         table_files = [
             file for name, table in by_name.items() for file in write_table(results / "tables", name, table)
         ]
-        plot_files = _write_plots(results, frame) if records else []
+        plot_files = _write_plots(results, frame, by_name) if records else []
         figures = {file.stem: file.read_bytes() for file in plot_files if file.suffix == ".svg"}
         contents = Contents(heading, records, frame, by_name, figures, missing, complaints)
         report = write_text(results / "report.md", markdown_page(contents))
@@ -105,12 +112,13 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
         found["adaptation"] = adaptation_table(frame)
     if has_presets(frame):
         found["presets"] = presets_table(frame)
+    if has_ranking(frame):
+        found["ranking"] = ranking_table(in_the_same_cells(frame))
     if len(set(frame.architecture)) > 1:
         found["improvement"] = improvement_table(frame)
     if has_prices(frame):
         found["pareto"] = pareto_table(frame)
     return found | {
-        "ranking": ranking_table(frame),
         "profiles": profiles_table(frame),
         "success": tables.success_table(frame),
         "steps_to_solved": tables.steps_to_solved_table(frame),
@@ -118,10 +126,12 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
     }
 
 
-def _write_plots(results: Path, frame: pd.DataFrame) -> list[Path]:
+def _write_plots(results: Path, frame: pd.DataFrame, by_name: Mapping[str, Table]) -> list[Path]:
+    """Draw the figures that suit a frame, a ranking only where there is a table of it."""
     with style():
         return [
             path
             for name, draw in figures_for(frame).items()
+            if name != "ranking" or name in by_name
             for path in write_figure(results / "plots", name, draw(frame))
         ]

@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import cell_heading, cell_names, is_ladder, num_solved
+from membench.report.frame import cell_heading, cell_names, differ_by_horizon_only, is_ladder, num_solved
 from membench.report.frontier import frontier_table
+from membench.report.generalisation import success_at
 from membench.report.looks import display_name
 
 MOST_CELLS = 6
@@ -48,11 +50,36 @@ def answer(frame: pd.DataFrame, *, num_missing: int = 0) -> list[str]:
         found = ["There is no record of any run here, so there is nothing to show yet."]
     elif is_ladder(frame):
         found = [_climbs(frame)]
-    elif len(cell_names(frame)) <= MOST_CELLS:
-        found = [_in_cell(frame, name) for name in cell_names(frame)]
+    elif len(names := cell_names(frame)) <= MOST_CELLS:
+        found = [sentence for name in names for sentence in _beyond(frame, name)]
+        found += [_in_cell(frame, name) for name in names]
     else:
         found = [_over_cells(frame)]
     return [*found, *_lost(frame), *_missing(len(frame), num_missing)]
+
+
+def _beyond(frame: pd.DataFrame, name: str) -> list[str]:
+    """Return how memories did at the longest horizon that one cell's runs were tested at and not trained."""
+    here = frame.loc[frame.cell == name]
+    longest = max((horizon for found in here.success_at for horizon in found), default=0)
+    if longest <= here.first_horizon.iloc[0]:
+        return []
+    means = {
+        display_name(str(architecture)): float(np.mean(success))
+        for architecture, runs in here.groupby("architecture", sort=False)
+        if (success := dict(success_at(runs)).get(longest))
+    }
+    groups: dict[str, list[str]] = {}
+    for memory in sorted(means, key=lambda memory: -means[memory]):
+        groups.setdefault(text.share(means[memory]), []).append(memory)
+    told = list(groups.items())
+    clauses = [f"{mean} for {_names(group, len(means))}" for mean, group in told[:MOST_NAMES]]
+    if rest := told[MOST_NAMES:]:
+        num_others = sum(len(group) for _, group in rest)
+        clauses.append(f"{rest[0][0]} or less for the other {num_others} memories")
+    where = f"Trained at horizon {name}" if differ_by_horizon_only(frame) else _where(frame, name)
+    what = f"mean success at horizon {text.count(longest)}, without training there, is"
+    return [f"{where}, {what} {'; '.join(clauses)}."]
 
 
 def _in_cell(frame: pd.DataFrame, name: str) -> str:
@@ -64,13 +91,16 @@ def _in_cell(frame: pd.DataFrame, name: str) -> str:
         groups.setdefault(tally, []).append(display_name(str(architecture)))
     first, *others = sorted(groups, key=lambda tally: tally.rank)
     names = {tally: _names(group, len(by_memory)) for tally, group in groups.items()}
-    places = {"Horizon": f"At horizon {name}", "Task": f"On the task “{name}”", "Setting": f"With “{name}”"}
-    where = places[cell_heading(frame)]
     clauses = [
         f"{names[first]} {_solves(first, len(groups[first]))}",
         *(f"{names[tally]} {tally}" for tally in others),
     ]
-    return f"{where}, {'; '.join(clauses)}."
+    return f"{_where(frame, name)}, {'; '.join(clauses)}."
+
+
+def _where(frame: pd.DataFrame, name: str) -> str:
+    places = {"Horizon": f"At horizon {name}", "Task": f"On the task “{name}”", "Setting": f"With “{name}”"}
+    return places[cell_heading(frame)]
 
 
 def _solves(tally: Tally, num_memories: int) -> str:

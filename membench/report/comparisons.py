@@ -1,6 +1,7 @@
 """The three comparison tables of the deep dive, each claim beside what these runs measured.
 
-A feature that no run can measure keeps the document's word, and its cell says so.
+A feature that no run can measure keeps the document's word, and its cell says so. There are none where
+settings tell cells apart: a memory's runs are of several agents then, and no one number is theirs.
 """
 
 from collections.abc import Callable
@@ -9,13 +10,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import is_lost, median_time, solved_of
+from membench.report.frame import is_lost, median_time, solved_of, varying_settings
 from membench.report.looks import display_name
+from membench.report.sizes import shown_size, sizes
 from membench.report.tables import Table
 
 STATED = "(stated)"
 BY_COMPARE = "(stated; membench compare has what membench bench measured)"
-NOT_RUN = "not run"
 
 Measure = Callable[[pd.DataFrame, int], str]
 """(one architecture's runs, longest horizon) -> what was measured."""
@@ -42,11 +43,15 @@ def _training_speed(runs: pd.DataFrame, horizon: int) -> str:
 
 
 def _parameters(runs: pd.DataFrame, horizon: int) -> str:
-    return text.count(runs.parameters.median())
+    found = shown_size(sizes(runs, "parameters"), "parameters")
+    if runs.matched_parameters.isna().any():
+        return found
+    targets = text.listed([text.count(target) for target in sorted(set(runs.matched_parameters))])
+    return f"matched to {targets}: {found}"
 
 
 def _state(runs: pd.DataFrame, horizon: int) -> str:
-    state = text.size(runs.state_bytes[runs.horizon == horizon].median())
+    state = shown_size(sizes(runs.loc[runs.horizon == horizon], "state_bytes"), "state_bytes")
     return f"{state} of state per environment at horizon {horizon}"
 
 
@@ -99,17 +104,24 @@ def document_words(left: str, right: str, feature: str) -> tuple[str, str] | Non
 
 
 def comparison_tables(frame: pd.DataFrame) -> dict[str, Table]:
-    """Return the three tables by name, as in `gru_vs_lstm`.
+    """Return the tables of the pairs that both ran, by name, as in `gru_vs_lstm`.
 
     Args:
         frame: tidy, with a column `device`; may be empty.
     """
-    return {f"{left}_vs_{right}": _comparison(frame, left, right) for left, right in COMPARISONS}
+    if varying_settings(frame):
+        return {}
+    memories = set(frame.architecture)
+    return {
+        f"{left}_vs_{right}": _comparison(frame, left, right)
+        for left, right in COMPARISONS
+        if {left, right} <= memories
+    }
 
 
 def _comparison(frame: pd.DataFrame, left: str, right: str) -> Table:
     pair = frame.loc[frame.architecture.isin([left, right])]
-    longest = int(pair.horizon.max()) if len(pair) else 0
+    longest = int(pair.horizon.max())
     rows = []
     for feature in COMPARISONS[left, right]:
         row = {"Feature": feature.name}
@@ -125,8 +137,6 @@ def _comparison(frame: pd.DataFrame, left: str, right: str) -> Table:
 def _measured(feature: Feature, runs: pd.DataFrame, longest: int) -> str:
     if isinstance(feature.measured, str):
         return feature.measured
-    if runs.empty:
-        return NOT_RUN
     if not (runs.horizon == longest).any() and feature.measured not in (_parameters, _hardware):
-        return f"{NOT_RUN} at horizon {longest}"
+        return f"not run at horizon {longest}"
     return feature.measured(runs, longest)

@@ -22,6 +22,7 @@ WHOLE_NUMBERS = [
     "peak_memory_bytes",
     "state_bytes",
     "parameters",
+    "matched_parameters",
     "num_answers",
 ]
 FRACTIONS = [

@@ -9,6 +9,7 @@ from membench.report import text
 from membench.report.frame import is_lost
 from membench.report.looks import Look, display_name, looks
 from membench.report.panels import WIDTH, large_numbers, legend, note, say_nothing_here
+from membench.report.sizes import shown_sizes, size_columns, sizes
 from membench.report.tables import Table
 
 
@@ -26,12 +27,12 @@ def frontier_table(frame: pd.DataFrame) -> Table:
                 "median_steps_to_frontier": runs.steps_to_solved.median(),
                 "median_seconds_to_frontier": runs.seconds_to_solved.median(),
                 "mean_success": runs.counted_success.mean(),
-                "parameters": runs.parameters.median(),
+                **sizes(runs, "parameters"),
                 "steps_per_second": runs.steps_per_second.median(),
             }
         )
     measured = "median_frontier by_seed median_steps_to_frontier median_seconds_to_frontier mean_success"
-    columns = ["architecture", "runs", *measured.split(), "parameters", "steps_per_second"]
+    columns = ["architecture", "runs", *measured.split(), *size_columns("parameters"), "steps_per_second"]
     values = pd.DataFrame(rows, columns=columns)
     every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
     shown = {
@@ -41,7 +42,7 @@ def frontier_table(frame: pd.DataFrame) -> Table:
         "Steps to it": values.median_steps_to_frontier.map(text.count),
         "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
         "Success there": values.mean_success.map(text.share),
-        "Parameters": values.parameters.map(text.count),
+        "Parameters": shown_sizes(values, "parameters"),
         "Steps/s": values.steps_per_second.map(text.rounded),
     }
     return Table(values, pd.DataFrame(shown))

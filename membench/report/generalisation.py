@@ -50,7 +50,10 @@ def generalisation_table(frame: pd.DataFrame) -> Table:
     measured = ["test_horizon", "mean", "interval_low", "interval_high", "by_seed"]
     values = pd.DataFrame(rows, columns=[*KEY, *measured])
     shown = shown_key(values, frame) | {
-        "Test horizon": values.test_horizon.map(text.count),
+        "Test horizon": [
+            f"{text.count(tested)} (trained)" if tested == trained else text.count(tested)
+            for tested, trained in zip(values.test_horizon, values.horizon, strict=True)
+        ],
         "Mean success": values["mean"].map(text.share),
         "95 % interval of the mean": intervals,
         "Every seed": [" ".join(text.share(float(one)) for one in seeds.split()) for seeds in values.by_seed],

@@ -4,6 +4,7 @@ import pandas as pd
 
 from membench.report import text
 from membench.report.frame import (
+    CELL_COLUMNS,
     cell_names,
     differ_by_horizon_only,
     is_ladder,
@@ -14,9 +15,10 @@ from membench.report.frame import (
 )
 from membench.report.frontier import frontier_table
 from membench.report.looks import display_name
+from membench.report.sizes import shown_sizes, size_columns, sizes
 from membench.report.tables import Table
 
-COST = ["parameters", "steps_per_second"]
+COST = [*size_columns("parameters"), "steps_per_second"]
 
 
 def headline_caption(frame: pd.DataFrame) -> str:
@@ -24,7 +26,7 @@ def headline_caption(frame: pd.DataFrame) -> str:
     if is_ladder(frame):
         return "Longest horizon solved, median over seeds"
     if varies_in_what_is_shown(frame):
-        return "Bits recalled of bits shown, over all tasks"
+        return "Bits recalled of bits shown, over all tasks: of each the mean over its runs"
     return "Mean success (runs solved / runs)"
 
 
@@ -59,7 +61,7 @@ def _success_headline(frame: pd.DataFrame) -> Table:
             here = runs.loc[runs.cell == name]
             row[heading] = here.counted_success.mean()
             row |= {f"{heading}: solved": num_solved(here), f"{heading}: runs": len(here)}
-        row["parameters"] = runs.parameters.median()
+        row |= sizes(runs, "parameters")
         row["steps_per_second"] = runs.steps_per_second[runs.cell == names[-1]].median()
         rows.append(row)
     values = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["architecture", *COST])
@@ -68,7 +70,7 @@ def _success_headline(frame: pd.DataFrame) -> Table:
         cell = [values[name] for name in (heading, f"{heading}: solved", f"{heading}: runs")]
         shown[heading] = pd.Series([_success(*one) for one in zip(*cell, strict=True)])
     last = f"{' at' if by_horizon else ','} {names[-1]}" if names else ""
-    shown["Parameters"] = values.parameters.map(text.count)
+    shown["Parameters"] = shown_sizes(values, "parameters")
     shown[f"Steps/s{last}"] = values.steps_per_second.map(text.rounded)
     return Table(values, pd.DataFrame(shown))
 
@@ -78,20 +80,21 @@ def _success(mean: float, num_solved: int, num_runs: int) -> str:
 
 
 def _capacity_headline(frame: pd.DataFrame) -> Table:
-    rows, sizes = [], varying_settings(frame)
+    rows, settings = [], varying_settings(frame)
     for architecture, runs in frame.groupby("architecture", sort=False):
-        at_usual_size = runs.loc[runs[sizes].isna().all(axis=1)]
-        runs = at_usual_size if len(at_usual_size) else runs  # so that every task counts once
-        by_cell = runs.groupby("cell").agg({"bits": "mean", "bits_shown": "mean"})
+        at_usual_size = runs.loc[runs[settings].isna().all(axis=1)]
+        runs = at_usual_size if len(at_usual_size) else runs
+        by_task = runs.groupby(list(CELL_COLUMNS), dropna=False).agg({"bits": "mean", "bits_shown": "mean"})
         row = {"architecture": architecture, "solved": num_solved(runs), "runs": len(runs)}
-        rows.append(row | by_cell.sum().to_dict() | runs[COST].median().to_dict())
+        row |= by_task.sum().to_dict() | sizes(runs, "parameters")
+        rows.append(row | {"steps_per_second": runs.steps_per_second.median()})
     values = pd.DataFrame(rows)
     bits = zip(values.bits.map(text.tenths), values.bits_shown.map(text.tenths), strict=True)
     shown = {
         "Memory": values.architecture.map(display_name),
         "Bits recalled": [f"{recalled} of {shown}" for recalled, shown in bits],
         "Solved": [f"{solved}/{runs}" for solved, runs in zip(values.solved, values.runs, strict=True)],
-        "Parameters": values.parameters.map(text.count),
+        "Parameters": shown_sizes(values, "parameters"),
         "Steps/s": values.steps_per_second.map(text.rounded),
     }
     return Table(values, pd.DataFrame(shown))

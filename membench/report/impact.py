@@ -16,6 +16,7 @@ from membench.report import text
 from membench.report.differences import order_of_progress
 from membench.report.frame import is_lost, median_time, names_without, num_solved, varying_settings
 from membench.report.looks import display_name
+from membench.report.sizes import shown_size, sizes
 from membench.report.tables import Table
 
 
@@ -151,8 +152,7 @@ def _measured(runs: pd.DataFrame) -> dict[str, Any]:
         "mean": runs.counted_success.mean(),
         "spread_over_seeds": spread_over_seeds(runs),
         "steps_per_second": runs.steps_per_second.median(),
-        "parameters": runs.parameters.median(),
-        "state_bytes": runs.state_bytes.median(),
+        **sizes(runs, "parameters", "state_bytes"),
         "steps_to_solved": {
             task: median_time(here, "solved", "steps") for task, here in runs.groupby("task_name", sort=False)
         },
@@ -175,7 +175,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         "Spread over seeds": shown_spread(row["spread_over_seeds"]),
         **steps,
         "Training steps/s": text.rounded(row["steps_per_second"]),
-        "Parameters": text.count(row["parameters"]),
-        "State per environment": text.size(row["state_bytes"]),
+        "Parameters": shown_size(row, "parameters"),
+        "State per environment": shown_size(row, "state_bytes"),
         "Did best at": "; ".join(row["best"]) or text.NOTHING,
     }

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from membench import stats
 from membench.report.looks import Look, looks
 from membench.report.panels import COLUMN, GREY, WIDTH, legend, note
-from membench.report.ranking import by_cell, ranking_table, strata
+from membench.report.ranking import by_cell, in_the_same_cells, ranking_table, strata
 from membench.report.rows import PANELS_PER_ROW
 
 LEVELS = np.linspace(0, 1, 101)
@@ -24,7 +24,8 @@ def of_few_seeds(runs: pd.DataFrame) -> list[float]:
 
 def ranking_figure(frame: pd.DataFrame) -> Figure:
     """The interquartile mean of each memory, best on top, with its interval or, of few seeds, every run."""
-    found, ranked = looks(frame.architecture), ranking_table(frame).values
+    found, frame = looks(frame.architecture), in_the_same_cells(frame)
+    ranked = ranking_table(frame).values
     figure = Figure(figsize=(COLUMN, 1.2 + 0.19 * len(ranked)))
     axes = figure.subplots()
     for chance in sorted(set(frame.chance)):

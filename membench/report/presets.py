@@ -7,6 +7,7 @@ from membench.report import text
 from membench.report.frame import cells, num_solved
 from membench.report.judging import Finding, agrees, order_of, training_speed, verdict
 from membench.report.looks import display_name
+from membench.report.sizes import shown_sizes, size_columns, sizes
 from membench.report.tables import KEY, Table, shown_key
 from membench.suite import list_presets, load_preset
 
@@ -31,16 +32,18 @@ def has_presets(frame: pd.DataFrame) -> bool:
 
 def presets_table(frame: pd.DataFrame) -> Table:
     """Return, by architecture and cell, the preset, what it cost, medians, and mean success."""
-    medians = ["steps_per_second", "cpu_seconds", "parameters", "peak_memory_bytes"]
+    medians = ["steps_per_second", "cpu_seconds", "peak_memory_bytes"]
     rows = [
         cell.key
         | {"preset": preset_of(cell.runs.iloc[0]) or text.NOTHING}
         | {"solved": num_solved(cell.runs), "mean": cell.runs.counted_success.mean()}
         | {"steps": cell.runs.steps.median()}
         | cell.runs[medians].median().to_dict()
+        | sizes(cell.runs, "parameters")
         for cell in cells(frame)
     ]
-    values = pd.DataFrame(rows, columns=[*KEY, "preset", "solved", "mean", "steps", *medians])
+    parameters = size_columns("parameters")
+    values = pd.DataFrame(rows, columns=[*KEY, "preset", "solved", "mean", "steps", *medians, *parameters])
     shown = shown_key(values, frame) | {
         "Preset": values.preset,
         "Solved": values.solved.map(str),
@@ -48,7 +51,7 @@ def presets_table(frame: pd.DataFrame) -> Table:
         "Steps": values.steps.map(text.count),
         "Training steps/s": values.steps_per_second.map(text.rounded),
         "Processor seconds": values.cpu_seconds.map(text.seconds),
-        "Parameters": values.parameters.map(text.count),
+        "Parameters": shown_sizes(values, "parameters"),
         "Peak memory": values.peak_memory_bytes.map(text.size),
     }
     return Table(values, pd.DataFrame(shown))

@@ -18,10 +18,31 @@ THRESHOLDS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 """Success above which a profile counts runs."""
 
 
+def in_the_same_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of those memories of a tidy frame that can be ranked: most that ran in the same cells.
+
+    Of as many memories, those that ran in more cells.
+    """
+    found: dict[frozenset[str], list[str]] = {}
+    for name, runs in frame.groupby("architecture", sort=False):
+        found.setdefault(frozenset(runs.cell), []).append(str(name))
+    _, names = max(found.items(), key=lambda group: (len(group[1]), len(group[0])))
+    return frame.loc[frame.architecture.isin(names)]
+
+
+def has_ranking(frame: pd.DataFrame) -> bool:
+    """Return whether a tidy frame has memories to rank: several ran in the same cells, and solved some."""
+    if frame.empty:
+        return False
+    frame = in_the_same_cells(frame)
+    return len(set(frame.architecture)) > 1 and num_solved(frame) > 0
+
+
 def ranking_table(frame: pd.DataFrame) -> Table:
     """Return success over all cells by architecture, best first: ranked by the interquartile mean.
 
-    Runs are pooled, the interval is of the interquartile mean, seeds resampled within each cell.
+    Runs are pooled, the interval is of the interquartile mean, seeds resampled within each cell. Ranks mean
+    something of `in_the_same_cells` alone.
     """
     rows, intervals = [], {}
     for name, runs in frame.groupby("architecture", sort=False):
@@ -52,8 +73,7 @@ def ranking_table(frame: pd.DataFrame) -> Table:
         "Memory": values.architecture.map(display_name),
         "Cells": values.cells.map(str),
         "Seeds per cell": values.seeds,
-        "Runs": values.runs.map(str),
-        "Solved": values.solved.map(str),
+        "Solved": [f"{solved}/{runs}" for solved, runs in zip(values.solved, values.runs, strict=True)],
         "Mean success": values["mean"].map(text.share),
         "Median": values["median"].map(text.share),
         "Interquartile mean": values.interquartile_mean.map(text.share),

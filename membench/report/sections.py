@@ -8,8 +8,9 @@ from collections.abc import Callable
 from membench.report.contents import Contents
 from membench.report.frame import is_ladder
 from membench.report.headline import headline_caption
+from membench.report.looks import display_name
 from membench.report.parts import Command, Items, Paragraph, Part, Section, ShownFigure, ShownTable
-from membench.report.text import escape_markdown, one_line
+from membench.report.text import escape_markdown, listed, one_line
 
 
 def sections(contents: Contents) -> list[Section]:
@@ -75,9 +76,8 @@ def _gradient_flow(contents: Contents) -> list[Part]:
         The gradient of the answers' cross-entropy with respect to what the step of the cue shows: its norm
         (root mean square over 32 episodes) and its share of that with respect to all steps, medians over
         runs, before training and after. Where all is learned the loss is near zero, and so is its gradient:
-        the share still compares. *Diverged* is the share of the runs that did not
-        fail; the *largest norm* is that of an
-        update's mean gradient, before clipping, at any evaluation.
+        the share still compares. *Diverged* is, of the runs that did not fail, the share that diverged; the
+        *largest norm* is that of an update's mean gradient, before clipping, at any evaluation.
         """,
     )
 
@@ -89,11 +89,20 @@ def _generalisation(contents: Contents) -> list[Part]:
             "generalisation",
             "Success over the horizon of the test, a line per memory",
             """
-            Success of the final policy over fresh episodes of horizons that it was not trained at. Lines join
-            the means; every marker is one seed, or from five seeds on a mean with its 95 % interval.
+            Success of the final policy over fresh episodes of other horizons, without training there, beside
+            that at the trained one. Lines join the means; every marker is one seed, or from five seeds on a
+            mean with its 95 % interval.
             """,
         ),
-        *_table(contents, "generalisation", "Success at other horizons, without training there."),
+        *_table(
+            contents,
+            "generalisation",
+            """
+            Success at other horizons, without training there, beside that at the trained one. Every number is
+            of fresh episodes of its own, so that at the trained horizon it can differ from that in other
+            tables.
+            """,
+        ),
     ]
 
 
@@ -120,19 +129,19 @@ def _ranking(contents: Contents) -> list[Part]:
             "ranking",
             "Memories ranked by success over all cells",
             """
-            Markers are interquartile means over all cells, the best on top. Bars are 95 % bootstrap intervals
-            over seeds; of fewer than five seeds, strokes show every run. Where all seeds are equal there is
-            no bar.
+            Markers are interquartile means over all their cells, the best on top. Bars are 95 % bootstrap
+            intervals over seeds; of fewer than five seeds, strokes show every run. Where all seeds are equal
+            there is no bar.
             """,
             is_narrow=True,
         ),
         *_table(
             contents,
             "ranking",
-            """
-            Over all cells, ranked by the interquartile mean: the mean of all runs without the best and the
-            worst quarter. Its interval resamples the seeds within each cell. Memories that ran in other cells
-            than the rest do not compare.
+            f"""
+            Memories that ran in the same cells, ranked by the interquartile mean over all of them: the mean
+            of all runs without the best and the worst quarter, which does not see so few failures; *Solved*
+            does. Its interval resamples the seeds within each cell. {_not_ranked(contents)}
             """,
         ),
         *_figure(
@@ -160,6 +169,15 @@ def _ranking(contents: Contents) -> list[Part]:
             is_long=True,
         ),
     ]
+
+
+def _not_ranked(contents: Contents) -> str:
+    """Return which memories ran in other cells than those that are ranked, as a sentence if there are any."""
+    ranking = contents.tables.get("ranking")
+    ranked = set() if ranking is None else set(ranking.values.architecture)
+    others = [name for name in dict.fromkeys(contents.frame.architecture) if name not in ranked]
+    names = [escape_markdown(display_name(name)) for name in others]
+    return f"Not ranked, for they ran in other cells: {listed(names)}." if names else ""
 
 
 def _ladder(contents: Contents) -> list[Part]:
@@ -317,7 +335,12 @@ def _what_success_costs(contents: Contents) -> list[Part]:
 
 
 def _comparisons(contents: Contents) -> list[Part]:
-    if contents.frame.empty or is_ladder(contents.frame):
+    tables = [
+        *_table(contents, "gru_pmm_vs_transformer", "GRU+PMM vs Transformer"),
+        *_table(contents, "gru_vs_lstm", "GRU vs LSTM"),
+        *_table(contents, "gru_pmm_vs_mamba", "GRU+PMM vs Mamba"),
+    ]
+    if not tables:
         return []
     return [
         _paragraph(
@@ -327,9 +350,7 @@ def _comparisons(contents: Contents) -> list[Part]:
             here measures.
             """
         ),
-        *_table(contents, "gru_pmm_vs_transformer", "GRU+PMM vs Transformer"),
-        *_table(contents, "gru_vs_lstm", "GRU vs LSTM"),
-        *_table(contents, "gru_pmm_vs_mamba", "GRU+PMM vs Mamba"),
+        *tables,
     ]
 
 

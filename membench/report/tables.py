@@ -19,6 +19,7 @@ from membench.report.frame import (
     times_to,
 )
 from membench.report.looks import display_name
+from membench.report.sizes import SHOWN, shown_sizes, size_columns, sizes
 from membench.stats import Interval, MedianTime
 
 MILESTONES = [(unit, milestone) for milestone in ("solved", "sampled_95") for unit in ("steps", "seconds")]
@@ -101,13 +102,15 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
 
 def cost_table(frame: pd.DataFrame) -> Table:
     """Return speed, parameters, state and memory by architecture and cell: medians over runs."""
-    medians = ["steps_per_second", "parameters", "state_bytes", "peak_memory_bytes"]
-    rows = [cell.key | cell.runs[medians].median().to_dict() for cell in cells(frame)]
-    values = pd.DataFrame(rows, columns=[*KEY, *medians])
+    medians = ["steps_per_second", "peak_memory_bytes"]
+    rows = [
+        cell.key | cell.runs[medians].median().to_dict() | sizes(cell.runs, *SHOWN) for cell in cells(frame)
+    ]
+    values = pd.DataFrame(rows, columns=[*KEY, *medians, *size_columns(*SHOWN)])
     shown = shown_key(values, frame) | {
         "Training steps/s": values.steps_per_second.map(text.rounded),
-        "Parameters": values.parameters.map(text.count),
-        "State per environment": values.state_bytes.map(text.size),
+        "Parameters": shown_sizes(values, "parameters"),
+        "State per environment": shown_sizes(values, "state_bytes"),
         "Peak memory": values.peak_memory_bytes.map(text.size),
     }
     return Table(values, pd.DataFrame(shown))
