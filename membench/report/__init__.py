@@ -1,6 +1,5 @@
 """Reports: records -> tables, plots, `report.md` and `report.html` in a results folder; no PyTorch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def write_report(
         table_files = [
             file for name, table in by_name.items() for file in write_table(results / "tables", name, table)
         ]
-        plot_files = _write_plots(results, frame, by_name) if records else []
+        plot_files = _write_plots(results, frame) if records else []
         figures = {file.stem: file.read_bytes() for file in plot_files if file.suffix == ".svg"}
         contents = Contents(heading, records, frame, by_name, figures, missing, complaints)
         report = write_text(results / "report.md", markdown_page(contents))
@@ -126,12 +125,10 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
     }
 
 
-def _write_plots(results: Path, frame: pd.DataFrame, by_name: Mapping[str, Table]) -> list[Path]:
-    """Draw the figures that suit a frame, a ranking only where there is a table of it."""
+def _write_plots(results: Path, frame: pd.DataFrame) -> list[Path]:
     with style():
         return [
             path
             for name, draw in figures_for(frame).items()
-            if name != "ranking" or name in by_name
             for path in write_figure(results / "plots", name, draw(frame))
         ]

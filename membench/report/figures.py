@@ -40,6 +40,7 @@ from membench.report.panels import (
     say_nothing_here,
 )
 from membench.report.pareto import SIZE, has_prices, pareto_figure
+from membench.report.ranking import has_ranking
 from membench.report.rows import (
     are_many,
     learning_curves_grid,
@@ -256,9 +257,10 @@ def figures_for(frame: pd.DataFrame) -> dict[str, Draw]:
         by_cell["generalisation"] = generalisation_figure
     learning_curves = learning_curves_grid if are_many(frame) else learning_curves_figure
     found = by_cell | {"learning_curves": learning_curves, "cost": cost_figure}
+    if has_ranking(frame):
+        found["ranking"] = ranking_figure
     if len(set(frame.architecture)) > 1:
-        profiles = profiles_grid if are_many(frame) else profiles_figure
-        found |= {"ranking": ranking_figure, "profiles": profiles}
+        found["profiles"] = profiles_grid if are_many(frame) else profiles_figure
     if has_prices(frame):
         found["pareto"] = pareto_figure
     return found
