@@ -82,12 +82,6 @@ def _horizons(stages: str) -> str:
     return " to ".join(stage.partition(":")[0] for stage in stages.split(","))
 
 
-def _processor_speed(frame: pd.DataFrame) -> pd.Series:
-    """Return training steps per second, as if the run had had the processor to itself all the time."""
-    waited = (frame.seconds / frame.cpu_seconds).where((frame.device == "cpu") & (frame.cpu_seconds > 0), 1.0)
-    return frame.steps_per_second * waited
-
-
 def name_of(column: str, value: Any) -> str:
     """Return what a cell is called for one of the `varying_columns`."""
     if name := (CELL_COLUMNS | SETTING_NAMES).get(column):
@@ -178,6 +172,12 @@ def varying_columns(frame: pd.DataFrame) -> list[str]:
         )
     ]
     return varying + varying_settings(frame)
+
+
+def _processor_speed(frame: pd.DataFrame) -> pd.Series:
+    """Return training steps per second, as if the run had had the processor to itself all the time."""
+    waited = (frame.seconds / frame.cpu_seconds).where((frame.device == "cpu") & (frame.cpu_seconds > 0), 1.0)
+    return frame.steps_per_second * waited
 
 
 def _cell_names(frame: pd.DataFrame, varying: list[str]) -> pd.Series:
