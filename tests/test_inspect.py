@@ -26,7 +26,7 @@ from membench.inspect.page import inspect_run, write_inspection
 from membench.inspect.phases import NOT_TOLD, hidden_changes, judge
 from membench.inspect.probe import fit, probe, readable
 from membench.inspect.runs import load_run
-from membench.inspect.tables import in_words, tables_for
+from membench.inspect.tables import in_words, retention_table, tables_for
 from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
 from membench.inspect.words import answer, kept, not_applying
 from membench.memory import Memory, Trace
@@ -393,6 +393,8 @@ def test_no_memory_is_blamed_for_what_it_cannot_know_yet(task, told, not_told):
     assert [one.measured for one in judge(found)].count(NOT_TOLD) == not_told
     said = [sentence for sentence in not_applying(found) if sentence.startswith(f"Probes before step {told}")]
     assert bool(said) == bool(not_told)
+    after_the_cue = retention_table(found).values["after the cue"]
+    assert after_the_cue.isna().all() == bool(not_told)
 
 
 class Signs(Memory):

@@ -1,5 +1,6 @@
 """What was seen inside an agent -> tables, each as values and as text."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -48,7 +49,10 @@ def utilisation_table(found: Inspection) -> Table:
 
 
 def retention_table(found: Inspection) -> Table:
-    """Return how well the answer can be read off every part, after the cue, and before and at the query."""
+    """Return how well the answer can be read off every part after the cue, in the delay, and at the query.
+
+    Missing where what was shown by then does not say the answer.
+    """
     places = {
         "after the cue": found.place(max(found.sample.delay - 1, 0)),
         "middle of the delay": found.place(found.sample.middle_of_delay),
@@ -57,7 +61,10 @@ def retention_table(found: Inspection) -> Table:
     values = pd.DataFrame(
         {
             "part": name,
-            **{when: float(one.accuracy[place]) for when, place in places.items()},
+            **{
+                when: float(one.accuracy[place]) if found.steps[place] >= found.sample.told else math.nan
+                for when, place in places.items()
+            },
             "lost_at": one.lost_at,
             "chance": one.chance,
         }
