@@ -43,6 +43,9 @@ GRADIENT = Tolerance(share=0.1)
 NEVER = float(2**62)
 """Steps to solved of a run that did not get there: more than any, and finite, for differences are taken."""
 
+SIZE = Tolerance(share=0.05)
+"""Parameters and state of agents that count as equally large: what `membench.sizing.TOLERANCE` leaves."""
+
 EXACT = Tolerance()
 """What is counted: parameters."""
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from membench import stats
 from membench.report import text
 from membench.report.capacity import capacity_figure
+from membench.report.differences import SIZE
 from membench.report.frame import (
     cell_names,
     cells,
@@ -39,7 +40,7 @@ from membench.report.panels import (
     note,
     say_nothing_here,
 )
-from membench.report.pareto import SIZE, has_prices, pareto_figure
+from membench.report.pareto import has_prices, pareto_figure
 from membench.report.ranking import has_ranking
 from membench.report.rows import (
     are_many,

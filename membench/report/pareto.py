@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from membench.report import text
-from membench.report.differences import EXACT, SPEED, SUCCESS, Tolerance
+from membench.report.differences import EXACT, SIZE, SPEED, SUCCESS, Tolerance
 from membench.report.frame import cell_names, num_solved, varying_settings
 from membench.report.looks import Look, display_name, looks
 from membench.report.overall import of_few_seeds
@@ -27,9 +27,6 @@ from membench.report.ranking import ranking_table
 from membench.report.tables import Table
 
 FRONT = "#222222"
-
-SIZE = Tolerance(share=0.05)
-"""Trainable parameters: no closer can those of different memories be matched."""
 
 PRICES = {
     "seconds_per_million_steps": "seconds per\nmillion training steps",

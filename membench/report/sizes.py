@@ -6,9 +6,7 @@ from typing import Any
 import pandas as pd
 
 from membench.report import text
-
-SAME = 0.05
-"""By how much the sizes of agents differ that are told as one: what `membench.sizing.TOLERANCE` leaves."""
+from membench.report.differences import SIZE
 
 SHOWN: dict[str, Callable[[float], str]] = {"parameters": text.count, "state_bytes": text.size}
 """Every size and how it is written."""
@@ -37,7 +35,7 @@ def sizes(runs: pd.DataFrame, *names: str) -> dict[str, float]:
 def shown_size(row: Mapping[str, Any], name: str) -> str:
     """Return what `sizes` found of one size for people: from least to most where the agents differ in it."""
     median, least, most = (row[column] for column in size_columns(name))
-    if not most > least * (1 + SAME):
+    if not SIZE.order(most, least):
         return SHOWN[name](median)
     return "–".join(dict.fromkeys(map(SHOWN[name], (least, most))))
 
