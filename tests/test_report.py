@@ -17,12 +17,12 @@ from membench.records import CurvePoint, Rung, RunRecord, Status
 from membench.report import ReportHeading, all_tables, headline_table, write_report
 from membench.report.capacity import capacity_figure
 from membench.report.contents import Contents
+from membench.report.differences import SIZE
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
 from membench.report.looks import LOOKS, looks
 from membench.report.page import markdown_page
 from membench.report.ranking import ranking_table
-from membench.report.sizes import SAME
 from membench.sizing import TOLERANCE
 
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
@@ -266,7 +266,7 @@ def test_sizes_of_several_agents_are_told_from_least_to_most(parameters, state, 
     (values,) = found["cost"].values.to_dict("records")
     assert values["parameters"] in parameters and values["state_bytes"] in state
     assert (values["parameters_least"], values["parameters_most"]) == (parameters[0], parameters[-1])
-    assert SAME == TOLERANCE
+    assert SIZE.share == TOLERANCE
 
 
 def test_headline_counts_what_is_there():

@@ -14,7 +14,7 @@ def impact(contents: Contents) -> list[Part]:
         The document's words beside what these runs measured. *Lost* runs diverged or failed; the *spread* is
         the standard deviation of success over seeds, the mean over tasks; a value *did best* at a task if
         more of its runs solved it than with any other, or as many in fewer steps: by two runs or all against
-        none, or by a tenth of the steps and one evaluation.
+        none, or by a tenth of the steps and one evaluation, and no seed contradicts it.
         """,
     )
 
