@@ -41,14 +41,10 @@ USAGE_STEP = 1e-4
 class Interface(NamedTuple):
     """What the controller asks of the memory in one step."""
 
-    read_keys: Tensor
-    """[b head d]."""
-    read_strengths: Tensor
-    """[b head 1]."""
-    write_key: Tensor
-    """[b 1 d]."""
-    write_strength: Tensor
-    """[b 1 1]."""
+    keys: Tensor
+    """[b head+1 d]: of the read heads, and last of the write head."""
+    strengths: Tensor
+    """[b head+1 1], likewise."""
     erase: Tensor
     """[b d]."""
     value: Tensor
@@ -117,44 +113,45 @@ class DNC(ControlledMemory):
 
     def _parse(self, interface: Tensor) -> Interface:
         heads, size = self.num_read_heads, self.slot_size
-        sizes = [heads * size, heads, heads, 3 * heads, size, size, size, 1, 1, 1]
-        keys, strengths, free, modes, write_key, erase, value, strength, allocate, write = interface.split(
-            sizes, dim=-1
-        )
+        sizes = [(heads + 1) * size, heads + 1, size, 3 * heads, size + heads + 2]
+        keys, strengths, value, modes, gates = interface.split(sizes, dim=-1)
+        erase, free, allocate, write = gates.sigmoid().split([size, heads, 1, 1], dim=-1)
         return Interface(
-            read_keys=keys.unflatten(-1, (heads, size)),
-            read_strengths=1 + F.softplus(strengths).unsqueeze(-1),
-            write_key=write_key.unsqueeze(1),
-            write_strength=1 + F.softplus(strength).unsqueeze(1),
-            erase=erase.sigmoid(),
+            keys=keys.unflatten(-1, (heads + 1, size)),
+            strengths=1 + F.softplus(strengths).unsqueeze(-1),
+            erase=erase,
             value=value,
-            free_gates=free.sigmoid().unsqueeze(-1),
-            allocation_gate=allocate.sigmoid(),
-            write_gate=write.sigmoid(),
+            free_gates=free.unsqueeze(-1),
+            allocation_gate=allocate,
+            write_gate=write,
             read_modes=modes.unflatten(-1, (heads, 3)).softmax(-1),
         )
 
 
 def access(interface: Interface, memory: State) -> tuple[Tensor, State]:
     """Write, link and read once; return what was read [b head*d] and the memory after it."""
+    keys = scaled_keys(interface.keys, interface.strengths)
+    read_keys, write_key = keys.split([keys.shape[1] - 1, 1], dim=1)
     usage = update_usage(memory, interface.free_gates)
-    write_key = scaled_keys(interface.write_key, interface.write_strength)
     by_content = content_weights(memory["slots"], write_key).squeeze(1)
     chosen = torch.addcmul(by_content, interface.allocation_gate, allocate(usage) - by_content)
     write = interface.write_gate * chosen
     # Erasing and writing as M + w (v - M e).
     changes = interface.value.unsqueeze(1) - memory["slots"] * interface.erase.unsqueeze(1)
     slots = torch.addcmul(memory["slots"], write.unsqueeze(-1), changes)
-    links = update_links(memory["links"], write, memory["precedence"])
-    precedence = torch.addcmul(write, 1 - write.sum(-1, keepdim=True), memory["precedence"])
-    read = read_weights(interface, slots, links, memory["read"])
+    precedence = memory["precedence"]
+    links = update_links(memory["links"], write, precedence)
+    precedence = torch.addcmul(write + precedence, write.sum(-1, keepdim=True), precedence, value=-1)
+    by_content = content_weights(slots, read_keys)
+    read = read_weights(interface.read_modes, by_content, links, memory["read"])
     after = {"slots": slots, "read": read, "write": write, "usage": usage, "precedence": precedence}
     return torch.bmm(read, slots).flatten(1), {**after, "links": links}
 
 
 def update_usage(memory: State, free_gates: Tensor) -> Tensor:
     """Return the usage [b slot]: what was written last is used, what was read and freed is not."""
-    used = torch.addcmul(memory["usage"], memory["write"], 1 - memory["usage"])
+    usage, write = memory["usage"], memory["write"]
+    used = torch.addcmul(usage + write, usage, write, value=-1)
     return used * (1 - free_gates * memory["read"]).prod(1)
 
 
@@ -163,20 +160,20 @@ def allocate(usage: Tensor) -> Tensor:
     order = (usage / USAGE_STEP).round().argsort(dim=-1, stable=True)
     rising = (SMALLEST_USAGE + (1 - SMALLEST_USAGE) * usage).gather(-1, order)
     used_before = torch.cat([torch.ones_like(rising[:, :1]), rising[:, :-1].cumprod(-1)], dim=-1)
-    return torch.zeros_like(usage).scatter(-1, order, (1 - rising) * used_before)
+    return torch.zeros_like(usage).scatter(-1, order, torch.addcmul(used_before, rising, used_before, value=-1))
 
 
 def update_links(links: Tensor, write: Tensor, precedence: Tensor) -> Tensor:
     """Return the links [b slot slot]: how much slot i was written right after slot j."""
     row, column = write.unsqueeze(1), write.unsqueeze(2)
-    links = torch.addcmul((1 - column - row) * links, column, precedence.unsqueeze(1))
+    kept = torch.addcmul(links, column + row, links, value=-1)
+    links = torch.addcmul(kept, column, precedence.unsqueeze(1))
     diagonal = torch.eye(links.shape[-1], dtype=torch.bool, device=links.device)
     return links.masked_fill(diagonal, 0)
 
 
-def read_weights(interface: Interface, slots: Tensor, links: Tensor, before: Tensor) -> Tensor:
-    """Return the read weights [b head slot], from those of the step before."""
-    backward, by_content, forward = interface.read_modes.split(1, dim=-1)
-    found = content_weights(slots, scaled_keys(interface.read_keys, interface.read_strengths))
-    read = torch.addcmul(by_content * found, backward, torch.bmm(before, links))
+def read_weights(read_modes: Tensor, by_content: Tensor, links: Tensor, before: Tensor) -> Tensor:
+    """Return the read weights [b head slot], from those by content and those of the step before."""
+    backward, content, forward = read_modes.split(1, dim=-1)
+    read = torch.addcmul(content * by_content, backward, torch.bmm(before, links))
     return torch.addcmul(read, forward, torch.bmm(before, links.mT))

@@ -68,16 +68,16 @@ class DeviceWatch(_Watch):
 
     def taken(self, func: Any, tensor: Tensor) -> None:
         """Refuse an argument on another device."""
-        self._require_here(f"{func} takes", tensor)
+        self._require_here(func, "takes", tensor)
 
     def given(self, func: Any, tensor: Tensor) -> None:
         """Refuse a result on another device."""
-        self._require_here(f"{func} gives", tensor)
+        self._require_here(func, "gives", tensor)
 
-    def _require_here(self, what: str, tensor: Tensor) -> None:
+    def _require_here(self, func: Any, verb: str, tensor: Tensor) -> None:
         if tensor.device.type != self.device.type:
             line = name_line(traceback.extract_stack())
             raise LawBroken(
-                f"{what} a tensor {tuple(tensor.shape)} on {tensor.device}, not on {self.device}{line}",
+                f"{func} {verb} a tensor {tuple(tensor.shape)} on {tensor.device}, not on {self.device}{line}",
                 "a tensor created without device=..., or kept in an attribute where a buffer was meant",
             )

@@ -19,21 +19,23 @@ def dnc_access(reference):
             "write_weights": memory["write"].unsqueeze(1),
             "usage_vector": memory["usage"],
         }
-        strengths = interface.read_strengths.squeeze(-1)
+        heads = [memory["read"].shape[1], 1]
+        read_keys, write_key = interface.keys.split(heads, dim=1)
+        strengths, write_strength = interface.strengths.squeeze(-1).split(heads, dim=1)
         hidden = reference.write(
-            interface.write_key,
+            write_key,
             interface.value.unsqueeze(1),
             interface.erase.unsqueeze(1),
             interface.free_gates.squeeze(-1),
             strengths,
-            interface.write_strength.squeeze(-1),
+            write_strength,
             interface.write_gate,
             interface.allocation_gate,
             hidden,
         )
         backward, content, forward = interface.read_modes.unbind(-1)
         modes = torch.stack([backward, forward, content], dim=-1)
-        reads, hidden = reference.read(interface.read_keys, strengths, modes, hidden)
+        reads, hidden = reference.read(read_keys, strengths, modes, hidden)
         return reads.flatten(1), {
             "slots": hidden["memory"],
             "links": hidden["link_matrix"].squeeze(1),
