@@ -160,7 +160,8 @@ def allocate(usage: Tensor) -> Tensor:
     order = (usage / USAGE_STEP).round().argsort(dim=-1, stable=True)
     rising = (SMALLEST_USAGE + (1 - SMALLEST_USAGE) * usage).gather(-1, order)
     used_before = torch.cat([torch.ones_like(rising[:, :1]), rising[:, :-1].cumprod(-1)], dim=-1)
-    return torch.zeros_like(usage).scatter(-1, order, torch.addcmul(used_before, rising, used_before, value=-1))
+    shares = torch.addcmul(used_before, rising, used_before, value=-1)
+    return torch.zeros_like(usage).scatter(-1, order, shares)
 
 
 def update_links(links: Tensor, write: Tensor, precedence: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ class DeviceWatch(_Watch):
 
     def _require_here(self, func: Any, verb: str, tensor: Tensor) -> None:
         if tensor.device.type != self.device.type:
-            line = name_line(traceback.extract_stack())
+            what, line = f"a tensor {tuple(tensor.shape)}", name_line(traceback.extract_stack())
             raise LawBroken(
-                f"{func} {verb} a tensor {tuple(tensor.shape)} on {tensor.device}, not on {self.device}{line}",
+                f"{func} {verb} {what} on {tensor.device}, not on {self.device}{line}",
                 "a tensor created without device=..., or kept in an attribute where a buffer was meant",
             )
