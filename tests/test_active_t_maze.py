@@ -103,12 +103,20 @@ def test_who_forgets_the_sign_is_at_chance_unless_the_junction_reveals_it():
     assert walk(make_mazes(100, reveal_cue=True), forgetting)[1].mean() == 1.0
 
 
-def test_who_never_chooses_is_cut_off_and_counts_as_wrong_without_a_reward():
+def test_who_never_chooses_runs_out_of_time_and_counts_as_wrong_without_a_reward():
     envs = make_mazes(3, reward_wrong=-1.0)
     rewards, right, lengths = walk(envs, lambda seen: np.full(len(seen), BACK))
     assert rewards.tolist() == right.tolist() == [0.0, 0.0, 0.0]
     assert lengths.tolist() == [14.0] * 3
     assert envs.step(np.full(3, BACK))[4]["_correct"].tolist() == [False] * 3
+
+
+def test_running_out_of_time_is_an_end_lest_never_to_answer_cost_nothing():
+    envs = make_mazes(2, horizon=0)
+    envs.reset(seed=0)
+    ends = [envs.step(np.full(2, BACK))[2:4] for _ in range(envs.task.max_episode_steps)]
+    assert [terminated.tolist() for terminated, _ in ends] == [[False, False]] * 5 + [[True, True]]
+    assert not any(truncated.any() for _, truncated in ends)
 
 
 def test_a_wrong_arm_earns_what_the_task_says():
@@ -133,7 +141,7 @@ def test_gymnasium_accepts_the_environment(discrete):
     check_env(gymnasium.make("ActiveTMaze-v0", horizon=3, discrete=discrete).unwrapped)
 
 
-def test_a_rollout_scores_what_was_acted_and_bootstraps_only_who_was_cut_off():
+def test_a_rollout_scores_what_was_acted_and_bootstraps_nobody():
     task = make_task(TaskConfig(name="ActiveTMaze-v0", horizon=HORIZON))
     config = RunConfig(architecture="gru", memory={"hidden_size": 8}, task=task.config)
     torch.manual_seed(0)
@@ -146,7 +154,7 @@ def test_a_rollout_scores_what_was_acted_and_bootstraps_only_who_was_cut_off():
     assert torch.equal(rollout.correct.sum(1), rollout.rewards.sum(1).long())
     assert (last[~chose] == task.max_episode_steps - 1).all()
     assert 0 < (~chose).sum() < 64
-    assert torch.equal(rollout.bootstrap != 0, ~chose)
+    assert not rollout.bootstrap.any()
     outputs, values = agent.evaluate(rollout.observations)
     again = agent.head.log_prob(outputs, rollout.actions)
     torch.testing.assert_close(again[rollout.mask], rollout.log_probs[rollout.mask])

@@ -8,7 +8,8 @@ cell 0 and zeros elsewhere, and a last feature that flags the junction.
 
 Action k < num_cues goes forward: at the junction, into arm k, which is the answer and ends the episode; the
 last action goes back. Against a wall, nothing moves. The shortest way to a right answer takes horizon + 3
-steps; after twice as many the episode is truncated, and counts as a wrong answer to which no reward is paid.
+steps; after twice as many the episode ends, and counts as a wrong answer to which no reward is paid. That is an
+end and no truncation: what lay behind would be valued there, and never to answer would cost nothing.
 
 Deviations: num_cues arms, where two make the letter T; any action but back walks along the corridor, where
 theirs has arms' actions stand still and fines every step behind the shortest way: what is hard here is to
@@ -90,18 +91,17 @@ class ActiveTMazeVectorEnv(TaskVectorEnv):
         self._cell += np.where(goes_back, -1, 1) * self._under_way
         self._cell[self._cell < 0] = 0
         self._time += self._under_way
-        truncated = self._under_way & ~chooses & (self._time == self.task.max_episode_steps)
-        asked = chooses | truncated
+        ends = chooses | (self._under_way & (self._time == self.task.max_episode_steps))
         rewards = self.task.score(actions, np.where(chooses, self._arm, NO_QUESTION))
-        self._under_way &= ~asked
-        targets = np.where(asked, self._arm, NO_QUESTION)
+        self._under_way &= ~ends
+        targets = np.where(ends, self._arm, NO_QUESTION)
         infos = {
             "correct": chooses & (actions == self._arm),
-            "_correct": asked,
+            "_correct": ends,
             "target": targets,
-            "_target": asked,
+            "_target": ends,
         }
-        return rewards, chooses, truncated, infos
+        return rewards, ends, np.zeros_like(ends), infos
 
     def observe(self) -> np.ndarray:
         """Return what is seen in each cell; behind the junction, in an arm, nothing."""
