@@ -99,6 +99,10 @@ class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     episodes at a time. Changes results by rounding only."""
 
 
+EVALUATIONS_IN_A_ROW = 2
+"""So many must reach `solved_at`, one right after another, for a run or a rung to count as solved."""
+
+
 class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When and how the greedy policy is examined. Evaluation steps are recorded, not charged."""
 

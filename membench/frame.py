@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pandas as pd
 
-from membench.config import RunConfig, flatten, to_settings
+from membench.config import EVALUATIONS_IN_A_ROW, RunConfig, flatten, to_settings
 from membench.envs import make_task
 from membench.provenance import code_origins, machine_origins, numbered
 from membench.records import RunRecord
@@ -57,13 +58,25 @@ def _num_answers(config: RunConfig) -> int | None:
     return config.evaluation.num_final_episodes * make_task(config.task).num_questions
 
 
+def _highest_rung(config: RunConfig) -> int:
+    """Return the longest horizon up to which a ladder's budget has room for the fewest rollouts per rung."""
+    horizon, steps = config.task.horizon, 0
+    while True:
+        task = make_task(msgspec.structs.replace(config.task, horizon=horizon))
+        steps += EVALUATIONS_IN_A_ROW * config.ppo.num_envs * task.max_episode_steps
+        if steps > config.total_timesteps:
+            return horizon // 2
+        horizon *= 2
+
+
 def to_frame(records: list[RunRecord]) -> pd.DataFrame:
     """Return one row per run.
 
     The record's plain fields; `parameters` as its total; `num_answers`, those that `success` is a share of,
     and None under MAML, where the answers within a mapping share adapted weights and are not independent;
     `device`, `objective`, `ladder`, `matched_parameters` (None where sizes were not chosen for a number of
-    them) and `first_horizon` (the task's, which a ladder begins at) from the configuration, and
+    them), `first_horizon` (the task's, which a ladder begins at) and `highest_rung` (the longest horizon that
+    a ladder's budget has room for; None of other runs) from the configuration, and
     `TASK_COLUMNS`; `settings` as `told_settings` gives them; `parts`, the parameters of each; the fields
     `STRUCTURED` as they are; `code` and `machine`, where the run comes from, by the numbers of
     `provenance.numbered`.
@@ -85,6 +98,7 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
             "ladder": record.config.ladder,
             "num_answers": _num_answers(record.config),
             "first_horizon": record.config.task.horizon,
+            "highest_rung": _highest_rung(record.config) if record.config.ladder else None,
             "settings": told_settings(record.config),
             "parts": record.parameters,
         }
@@ -94,5 +108,5 @@ def to_frame(records: list[RunRecord]) -> pd.DataFrame:
         for place, record in enumerate(records)
     ]
     configured = ["parameters", "device", "objective", "ladder", "num_answers", "first_horizon"]
-    configured += ["matched_parameters", "settings", "parts"]
+    configured += ["matched_parameters", "highest_rung", "settings", "parts"]
     return pd.DataFrame(rows, columns=[*plain, *configured, *TASK_COLUMNS, *STRUCTURED, *origins])

@@ -6,17 +6,11 @@ from typing import Any
 import msgspec
 from torch import Tensor
 
-from membench.config import RunConfig
+from membench.config import EVALUATIONS_IN_A_ROW, RunConfig
 from membench.envs import make_task
 from membench.errors import InputError
 from membench.records import Rung
-from membench.training import (
-    EVALUATIONS_IN_A_ROW,
-    Examination,
-    Milestone,
-    Progress,
-    Training,
-)
+from membench.training import Examination, Milestone, Progress, Training
 
 SCREEN = 0.9
 """Success in the latest training rollout from which an evaluation is worth its time."""

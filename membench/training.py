@@ -14,7 +14,7 @@ from torch import Tensor
 
 from membench import ppo, schedules, supervised
 from membench.agent import Agent, build_agent
-from membench.config import RunConfig
+from membench.config import EVALUATIONS_IN_A_ROW, RunConfig
 from membench.diagnosis import cue_gradient
 from membench.envs import Task, TaskVectorEnv, make_task
 from membench.inspect.utilisation import Utilisation, utilisation_at_end
@@ -24,8 +24,6 @@ from membench.records import CueGradient, CurvePoint, Rung
 from membench.rollout import Rollout, collect, draw_noise
 from membench.streams import RandomStreams
 from membench.usage import Usage
-
-EVALUATIONS_IN_A_ROW = 2
 
 NUM_WATCHED = 8
 """Episodes that utilisation is measured on, the same ones at every evaluation."""

@@ -48,7 +48,18 @@ def run_with(path, value, architecture="gru", horizon=10, seed=0, **fields):
     settings = {"architecture": architecture, "task": {"horizon": horizon}, "seed": seed}
     config = build_config(merge(settings, nest(path, value)))
     record = make_record(architecture, horizon, seed, **fields)
-    return msgspec.structs.replace(record, run_id=config.run_id, config=config)
+    return msgspec.structs.replace(record, run_id=config.run_id, seed=config.seed, config=config)
+
+
+def in_three_seeds(records):
+    """Return each record three times, for two runs a side decide nothing."""
+    configs = [
+        (record, msgspec.structs.replace(record.config, seed=seed)) for record in records for seed in range(3)
+    ]
+    return [
+        msgspec.structs.replace(record, run_id=config.run_id, seed=config.seed, config=config)
+        for record, config in configs
+    ]
 
 
 def judged(judge, records):
@@ -113,6 +124,7 @@ def test_what_does_best_is_asked_task_by_task():
         run_with(WIDTH, 256, horizon=20, **UNSOLVED),
         run_with(WIDTH, 512, horizon=20, **UNSOLVED),
     ]
+    records = in_three_seeds(records)
     without_one = [record for record in records if record.config.memory["hidden_size"] != 512]
     assert judged(does_best(WIDTH, 256, horizons(0, 9)), without_one) is None
     assert judged(does_best(WIDTH, 256, horizons(0, 9)), records).verdict == "holds"
@@ -182,10 +194,11 @@ def test_lost_runs_do_not_show_that_a_gpu_is_needed():
 def test_one_memory_is_better_than_another_by_runs_solved_then_steps():
     records = [make_record("gru", 5, **solved_in(4_000)), make_record("lstm", 5, **solved_in(8_000))]
     records += [make_record("gru", 20, **UNSOLVED), make_record("lstm", 20, **solved_in(20_000))]
+    records = in_three_seeds(records)
     assert judged(better("gru", "lstm", horizons(0, 19)), records).verdict == "holds"
     found = judged(better("gru", "lstm", horizons()), records)
     assert found.verdict == "depends"
-    assert "20: 0/1 solved against 1/1 solved in 20,000 steps" in found.measured
+    assert "20: 0/3 solved against 3/3 solved in 20,000 steps" in found.measured
     assert "mean difference in success -0.25, 95 % interval: fewer than 5 seeds" in found.measured
     assert judged(better("gru", "mamba", horizons()), records) is None
 
@@ -216,9 +229,9 @@ def test_what_helps_in_one_task_and_hurts_in_another_depends():
             ("constant", 20, 4_000),
         ]
     ]
-    found = judged(helps(rate, "cosine", "constant"), records)
+    found = judged(helps(rate, "cosine", "constant"), in_three_seeds(records))
     assert found.verdict == "depends"
-    assert "GRU, horizon 5: 1/1 solved in 4,000 steps, otherwise 1/1 solved in 20,000" in found.measured
+    assert "GRU, horizon 5: 3/3 solved in 4,000 steps, otherwise 3/3 solved in 20,000" in found.measured
 
 
 def test_what_helps_is_compared_where_both_were_run():
@@ -230,9 +243,10 @@ def test_what_helps_is_compared_where_both_were_run():
         run_with(rate, "cosine", "lstm", **UNSOLVED),
         run_with(rate, "constant", "lstm", **solved_in(4_000)),
     ]
+    records = in_three_seeds(records)
     found = judged(helps(rate, "cosine", "constant"), records)
-    assert (found.verdict, found.runs) == ("depends", 4)
-    assert "GRU, horizon 10: 1/1 solved in 4,000 steps, otherwise 1/1 solved in 8,000 steps" in found.measured
+    assert (found.verdict, found.runs) == ("depends", 12)
+    assert "GRU, horizon 10: 3/3 solved in 4,000 steps, otherwise 3/3 solved in 8,000 steps" in found.measured
     assert judged(helps(rate, "step", "constant"), records) is None
 
 
@@ -243,7 +257,8 @@ def test_what_helps_is_compared_where_both_were_run():
 def test_what_does_as_well_need_not_do_better(ours, expected):
     head = "agent.head"
     records = [run_with(head, "gaussian", **ours), run_with(head, "categorical", **solved_in(4_000))]
-    assert judged(does_as_well(head, "gaussian", "categorical"), records).verdict == expected
+    found = judged(does_as_well(head, "gaussian", "categorical"), in_three_seeds(records))
+    assert found.verdict == expected
 
 
 def test_where_nothing_was_solved_nothing_does_as_well():
@@ -314,10 +329,19 @@ def test_the_seeds_have_to_bear_a_difference_out():
 def test_steps_one_evaluation_apart_decide_nothing():
     def found(ours, theirs):
         records = [make_record("gru", **solved_in(ours)), make_record("lstm", **solved_in(theirs))]
-        return judged(better("gru", "lstm", horizons()), records).verdict
+        return judged(better("gru", "lstm", horizons()), in_three_seeds(records)).verdict
 
     assert found(4_032, 4_033) == found(10_368, 12_288) == "undecided"
     assert (found(4_032, 8_064), found(8_064, 4_032)) == ("holds", "does not hold")
+
+
+def test_two_runs_a_side_decide_nothing_about_learning():
+    def found(num_seeds):
+        sides = (("gru", solved_in(4_000)), ("lstm", UNSOLVED))
+        records = [make_record(name, seed=seed, **run) for name, run in sides for seed in range(num_seeds)]
+        return judged(better("gru", "lstm", horizons()), records).verdict
+
+    assert [found(1), found(2), found(3)] == ["undecided", "undecided", "holds"]
 
 
 def test_seeds_that_contradict_a_median_leave_a_comparison_undecided():
@@ -379,6 +403,7 @@ def test_a_value_that_another_beats_is_not_the_best_even_if_none_is():
         run_with(WIDTH, width, horizon=5, **solved_in(steps))
         for width, steps in ((128, 20_000), (256, 4_000), (512, 4_000))
     ]
+    records = in_three_seeds(records)
     assert judged(does_best(WIDTH, 128, horizons()), records).verdict == "does not hold"
     assert judged(does_best(WIDTH, 256, horizons()), records).verdict == "undecided"
 

@@ -310,9 +310,15 @@ def test_reports_need_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def climb(architecture, seed, frontier, **fields):
+def climb(architecture, seed, frontier, total_timesteps=10_000_000, **fields):
     """A ladder run that solved every rung up to `frontier`."""
-    config = RunConfig(architecture=architecture, task=TaskConfig(horizon=8), ladder=True, seed=seed)
+    config = RunConfig(
+        architecture=architecture,
+        task=TaskConfig(horizon=8),
+        ladder=True,
+        seed=seed,
+        total_timesteps=total_timesteps,
+    )
     horizons = [8 * 2**k for k in range(20) if 8 * 2**k <= frontier]
     rungs = [Rung(horizon=horizon, steps=100 * horizon, seconds=horizon / 8) for horizon in horizons]
     solved = {"steps_to_solved": rungs[-1].steps, "seconds_to_solved": rungs[-1].seconds} if rungs else {}
@@ -341,6 +347,13 @@ def test_ladders_get_their_frontier_and_no_table_of_horizons(tmp_path):
     assert {path.stem for path in files.plots} == {"frontier", "cost"}
     assert "How long until solved" not in content
     assert list(headline_table(to_frame(records)).columns[:3]) == ["Memory", "Frontier", "Every seed"]
+
+
+def test_a_ladder_says_how_far_its_budget_has_room_for():
+    # Two rollouts of 32 episodes of 10 and of 18 steps: 640 and 1,152.
+    records = [climb("gru", 0, 16, total_timesteps=1_792), climb("lstm", 0, 8, total_timesteps=1_791)]
+    assert to_frame(records).highest_rung.tolist() == [16, 8]
+    assert to_frame([make_record()]).highest_rung.tolist() == [None]
 
 
 def capacity_record(architecture, horizon, items, success, seed=0, **settings):

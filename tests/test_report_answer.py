@@ -150,6 +150,15 @@ def test_ladders_say_how_far_each_memory_climbed():
     ]
 
 
+def test_ladders_that_the_budget_ended_are_told():
+    budgets = {"total_timesteps": 1_792}
+    records = [climb("gru", 0, 16, **budgets), climb("gru", 1, 8, **budgets), climb("gru", 2, 16, **budgets)]
+    assert say(records) == [
+        "The longest horizon solved by climbing: GRU 16 (median of 3 seeds, 8 to 16). 2 of 3 got as far as "
+        "the budget has room for (16)."
+    ]
+
+
 def test_of_many_ladders_only_the_longest_are_named():
     records = [climb(name, 0, 8 * 2**place) for place, name in enumerate(MANY)]
     (sentence,) = say(records)

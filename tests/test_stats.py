@@ -11,6 +11,7 @@ from membench.stats import (
     bootstrap_interval,
     improvement_interval,
     interquartile_mean,
+    interval_over_seeds,
     mean_over_strata,
     median_time,
     median_time_interval,
@@ -19,7 +20,6 @@ from membench.stats import (
     pooled_mean,
     probability_of_improvement,
     profile_interval,
-    stratified_interval,
     why_no_interval,
     wilson_interval,
 )
@@ -49,12 +49,14 @@ def test_interval_of_many_values_is_close_to_the_normal_one():
 
 
 @pytest.mark.parametrize("statistic", [pooled_mean, mean_over_strata, pooled_interquartile_mean])
-def test_intervals_are_those_of_scipy_s_stratified_bootstrap(statistic):
+def test_intervals_are_those_of_scipy_s_bootstrap_of_paired_samples(statistic):
     random = np.random.default_rng(5)
-    for sizes in ([5], [5, 5], [5, 9, 6]):
+    for sizes, paired in (([5], True), ([5, 5], True), ([7, 7, 7], True), ([5, 9, 6], False)):
         strata = [random.uniform(size=size).tolist() for size in sizes]
-        expected = bootstrap(strata, statistic, method="percentile", rng=np.random.default_rng(0))
-        found = stratified_interval(strata, statistic)
+        expected = bootstrap(
+            strata, statistic, paired=paired, method="percentile", rng=np.random.default_rng(0)
+        )
+        found = interval_over_seeds(strata, statistic)
         assert found == pytest.approx(tuple(expected.confidence_interval), abs=1e-9)
 
 
@@ -114,10 +116,17 @@ def test_statistics_over_strata_pool_runs_or_count_strata_alike():
     assert mean_over_strata(np.array([0.0, 0.0, 3.0]), np.array([5.0])) == pytest.approx(3.0)
 
 
+def test_cells_in_which_seeds_come_to_the_same_say_no_more_than_one():
+    values = [0.1, 0.5, 0.6, 0.8, 0.9]
+    assert interval_over_seeds([values] * 3, mean_over_strata) == pytest.approx(bootstrap_interval(values))
+    opposed = interval_over_seeds([values, [1 - value for value in values]], mean_over_strata)
+    assert opposed == (pytest.approx(0.5), pytest.approx(0.5))
+
+
 def test_strata_are_resampled_within_themselves():
     # The second stratum always gives five ones; seeds drawn from all ten would sometimes give fewer.
     zeros, ones = [0, 0, 0, 0, 1], [1, 1, 1, 1, 1]
-    found = stratified_interval([zeros, ones], pooled_mean)
+    found = interval_over_seeds([zeros, ones], pooled_mean)
     # A resample of the first has no one in 33 % of cases and three or fewer in 99.3 %, as above.
     assert found == (pytest.approx(0.5), pytest.approx(0.8))
 
@@ -163,15 +172,14 @@ def test_statistics_agree_with_rliable_s_definitions():
 def test_interval_of_an_improvement_is_that_of_resampled_runs():
     """The definition, resample by resample, by scipy's bootstrap of both sides."""
 
-    def share_of_wins(*strata, axis):
-        pairs = zip(strata[:2], strata[2:], strict=True)
-        wins = [np.sign(x[..., :, None] - y[..., None, :]).mean((-2, -1)) / 2 + 0.5 for x, y in pairs]
-        return np.mean(wins, axis=0)
+    def share_of_wins(x, y, axis):
+        return np.sign(x[..., :, None] - y[..., None, :]).mean((-2, -1)) / 2 + 0.5
 
     random = np.random.default_rng(2)
-    strata = [(random.integers(0, 9, size) / 8).tolist() for size in (5, 6, 7, 5)]
-    expected = bootstrap(strata, share_of_wins, method="percentile", rng=np.random.default_rng(0))
-    found = improvement_interval(strata[:2], strata[2:])
+    ours, theirs = ((random.integers(0, 9, size) / 8).tolist() for size in (5, 7))
+    expected = bootstrap([ours, theirs], share_of_wins, method="percentile", rng=np.random.default_rng(0))
+    found = improvement_interval([ours], [theirs])
+    assert found == improvement_interval([ours] * 2, [theirs] * 2)
     assert found == pytest.approx(tuple(expected.confidence_interval), abs=1e-9)
 
 
@@ -196,7 +204,7 @@ def test_interval_of_an_improvement():
 )
 def test_why_there_is_no_interval(strata, why):
     assert why_no_interval(strata) == why
-    assert (stratified_interval(strata, pooled_mean) is None) == bool(why)
+    assert (interval_over_seeds(strata, pooled_mean) is None) == bool(why)
 
 
 def test_performance_profile_by_hand():

@@ -8,8 +8,8 @@ cell 0 and zeros elsewhere, and a last feature that flags the junction.
 
 Action k < num_cues goes forward: at the junction, into arm k, which is the answer and ends the episode; the
 last action goes back. Against a wall, nothing moves. The shortest way to a right answer takes horizon + 3
-steps; after twice as many the episode ends, and counts as a wrong answer to which no reward is paid. That is an
-end and no truncation: what lay behind would be valued there, and never to answer would cost nothing.
+steps; after twice as many the episode ends, and counts as a wrong answer to which no reward is paid. That is
+an end and no truncation: what lay behind would be valued there, and never to answer would cost nothing.
 
 Deviations: num_cues arms, where two make the letter T; any action but back walks along the corridor, where
 theirs has arms' actions stand still and fines every step behind the shortest way: what is hard here is to

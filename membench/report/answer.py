@@ -144,7 +144,16 @@ def _climbs(frame: pd.DataFrame) -> str:
     ]
     if len(rest := medians[MOST_NAMES:]):
         clauses.append(f"the medians of the other {len(rest)} memories are {_horizon(rest.max())} or less")
-    return f"The longest horizon solved by climbing: {'; '.join(clauses)}."
+    return f"The longest horizon solved by climbing: {'; '.join(clauses)}.{_where_budgets_end(frame)}"
+
+
+def _where_budgets_end(frame: pd.DataFrame) -> str:
+    """Return that some ladders went as far as their budget had room for, if any did."""
+    are_at_the_end = frame.frontier >= frame.highest_rung
+    if not are_at_the_end.any():
+        return ""
+    ends = text.listed([_horizon(rung) for rung in sorted(set(frame.highest_rung[are_at_the_end]))])
+    return f" {are_at_the_end.sum()} of {len(frame)} got as far as the budget has room for ({ends})."
 
 
 def _spread(runs: pd.DataFrame) -> str:

@@ -14,7 +14,10 @@ from membench.report.tables import Table
 
 
 def frontier_table(frame: pd.DataFrame) -> Table:
-    """Return the longest horizon that ladders solved, by architecture: the median and every seed's."""
+    """Return the longest horizon that ladders solved, by architecture: the median and every seed's.
+
+    Beside them, the longest that their budgets had room for.
+    """
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
         frontiers = runs.frontier.fillna(0)
@@ -24,6 +27,7 @@ def frontier_table(frame: pd.DataFrame) -> Table:
                 "runs": len(runs),
                 "median_frontier": frontiers.quantile(0.5, interpolation="lower"),
                 "by_seed": " ".join(f"{frontier:.0f}" for frontier in frontiers),
+                "highest_rung": runs.highest_rung.max(),
                 "median_steps_to_frontier": runs.steps_to_solved.median(),
                 "median_seconds_to_frontier": runs.seconds_to_solved.median(),
                 "mean_success": runs.counted_success.mean(),
@@ -31,14 +35,16 @@ def frontier_table(frame: pd.DataFrame) -> Table:
                 "steps_per_second": runs.steps_per_second.median(),
             }
         )
-    measured = "median_frontier by_seed median_steps_to_frontier median_seconds_to_frontier mean_success"
-    columns = ["architecture", "runs", *measured.split(), *size_columns("parameters"), "steps_per_second"]
+    reached = ["median_frontier", "by_seed", "highest_rung"]
+    cost = ["median_steps_to_frontier", "median_seconds_to_frontier", "mean_success"]
+    columns = ["architecture", "runs", *reached, *cost, *size_columns("parameters"), "steps_per_second"]
     values = pd.DataFrame(rows, columns=columns)
     every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
     shown = {
         "Memory": values.architecture.map(display_name),
         "Frontier": values.median_frontier.map(text.count),
         "Every seed": every_seed,
+        "At most": values.highest_rung.map(text.count),
         "Steps to it": values.median_steps_to_frontier.map(text.count),
         "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
         "Success there": values.mean_success.map(text.share),

@@ -207,7 +207,7 @@ def _sides(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[pd.DataFrame, p
 
 def _shown_difference(differences: Strata) -> str:
     mean = float(stats.mean_over_strata(*map(np.asarray, differences)))
-    found = stats.stratified_interval(differences, stats.mean_over_strata)
+    found = stats.interval_over_seeds(differences, stats.mean_over_strata)
     interval = interval_or_why_not(found, differences)
     return f"mean difference in success {text.signed(mean)}, 95 % interval: {interval}"
 

@@ -88,8 +88,9 @@ def ladder(contents: Contents) -> list[Part]:
             f"""
             Every run climbed a ladder of horizons: whenever one was solved it went on at twice that horizon,
             until its budget of training steps was spent. *Frontier* is the longest horizon solved, the median
-            over seeds; the recall gap is {contents.recall_gap}. *Success there* is measured on fresh
-            episodes, with the weights that solved it. Evaluations are recorded, not charged.
+            over seeds; the recall gap is {contents.recall_gap}. *At most* is as far as the budget has room
+            for: every rung takes two rollouts at least. *Success there* is measured on fresh episodes, with
+            the weights that solved it. Evaluations are recorded, not charged.
             """
         ),
         *shown_table(contents, "frontier", "The longest horizon solved."),
@@ -130,7 +131,7 @@ def capacity(contents: Contents) -> list[Part]:
             "Bits recalled by horizon and by what was shown, a map per memory",
             f"""
             Bits recalled of K items out of C cues: K (log2 C + p log2 p + (1 - p) log2((1 - p) / (C - 1)))
-            for a success of p, 0 at chance. {seeds}
+            for a success of p, 0 at chance: the least that answers so often right can carry. {seeds}
             """,
         ),
         *shown_table(contents, "capacity", "Bits recalled, and how many there were to recall."),

@@ -41,13 +41,13 @@ def has_ranking(frame: pd.DataFrame) -> bool:
 def ranking_table(frame: pd.DataFrame) -> Table:
     """Return success over all cells by architecture, best first: ranked by the interquartile mean.
 
-    Runs are pooled, the interval is of the interquartile mean, seeds resampled within each cell. Ranks mean
-    something of `in_the_same_cells` alone.
+    Runs are pooled, the interval is of the interquartile mean, seeds resampled over all cells at once. Ranks
+    mean something of `in_the_same_cells` alone.
     """
     rows, intervals = [], {}
     for name, runs in frame.groupby("architecture", sort=False):
         success = strata(runs)
-        found = stats.stratified_interval(success, stats.pooled_interquartile_mean)
+        found = stats.interval_over_seeds(success, stats.pooled_interquartile_mean)
         intervals[name] = interval_or_why_not(found, success)
         rows.append(
             {
@@ -150,7 +150,7 @@ def _improvement(ours: _Successes, theirs: _Successes) -> tuple[dict, str, str]:
     left, right = ([side.by_cell[cell] for cell in shared] for side in (ours, theirs))
     paired = _paired(ours.by_seed, theirs.by_seed)
     probability = stats.improvement_interval(left, right)
-    difference = stats.stratified_interval(paired, stats.mean_over_strata)
+    difference = stats.interval_over_seeds(paired, stats.mean_over_strata)
     row = {
         "cells": len(shared),
         "seeds": _fewest_to_most([*left, *right]),

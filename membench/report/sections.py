@@ -58,7 +58,7 @@ def _ranking(contents: Contents) -> list[Part]:
             f"""
             Memories that ran in the same cells, ranked by the interquartile mean over all of them: the mean
             of all runs without the best and the worst quarter, which does not see so few failures; *Solved*
-            does. Its interval resamples the seeds within each cell. {_not_ranked(contents)}
+            does. Its interval resamples the seeds, over all cells at once. {_not_ranked(contents)}
             """,
         ),
         *shown_figure(
