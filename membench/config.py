@@ -96,7 +96,7 @@ class PPOConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A gradient with a larger norm is scaled down to this; 0 leaves it as it is."""
     steps_per_backward: PositiveInt = 2**17
     """Steps whose gradient is computed at once, one episode at least; a minibatch with more goes a few
-    episodes at a time. Changes results by rounding only."""
+    episodes at a time, under PPO and when told the answers. Changes results by rounding only."""
 
 
 EVALUATIONS_IN_A_ROW = 2

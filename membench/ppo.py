@@ -115,6 +115,11 @@ def minibatches(rollout: Rollout, config: PPOConfig, generator: torch.Generator)
         yield from order.tensor_split(config.num_minibatches)
 
 
+def split_for_backward(rows: Tensor, rollout: Rollout, config: PPOConfig) -> tuple[Tensor, ...]:
+    """Return the rows of a minibatch in parts that go backwards one by one; see `steps_per_backward`."""
+    return rows.split(max(1, config.steps_per_backward // rollout.mask.shape[1]))
+
+
 def update(
     agent: Agent,
     optimizer: torch.optim.Optimizer,
@@ -168,8 +173,9 @@ def backward(
     mask = rollout.mask[rows]
     advantages, num_steps = normalised(advantages[rows], mask), mask.sum()
     measured = torch.zeros(len(fields(Losses)), device=advantages.device)
-    num_rows = max(1, config.steps_per_backward // mask.shape[1])
-    for part_rows, part_advantages in zip(rows.split(num_rows), advantages.split(num_rows), strict=True):
+    parts = split_for_backward(rows, rollout, config)
+    sizes = [len(part_rows) for part_rows in parts]
+    for part_rows, part_advantages in zip(parts, advantages.split(sizes), strict=True):
         part = rollout.rows(part_rows)
         length = part.mask.shape[1]
         loss = losses(

@@ -5,11 +5,12 @@ teach it.
 """
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from membench.agent import Agent
 from membench.config import PPOConfig
-from membench.ppo import UpdateStatistics, descend, masked_mean, minibatches
+from membench.ppo import UpdateStatistics, descend, minibatches, split_for_backward
 from membench.rollout import Rollout
 
 
@@ -31,13 +32,26 @@ def update(
     """
     measured = []
     for rows in minibatches(rollout, config, generator):
-        asked = rollout.asked[rows]
-        outputs, _ = agent.evaluate(rollout.observations[rows])
-        loss = F.cross_entropy(outputs[asked], rollout.targets[rows][asked])
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        entropy = masked_mean(agent.head.entropy(outputs), rollout.mask[rows])
-        scalars = torch.stack([loss, entropy]).detach()
+        scalars = backward(agent, rollout, rows, config)
         measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     loss, entropy, grad_norm = torch.stack(measured).mean(0).tolist()
     return UpdateStatistics(policy_loss=loss, entropy=entropy, grad_norm=grad_norm)
+
+
+def backward(agent: Agent, rollout: Rollout, rows: Tensor, config: PPOConfig) -> Tensor:
+    """Add the gradient of the cross-entropy of the episodes `rows` to the agent's, a few episodes at a time.
+
+    Returns:
+        The cross-entropy, mean over questions, and the policy's entropy, mean over steps.
+    """
+    num_questions, num_steps = rollout.asked[rows].sum(), rollout.mask[rows].sum()
+    measured = torch.zeros(2, device=rollout.mask.device)
+    for part in split_for_backward(rows, rollout, config):
+        asked, mask = rollout.asked[part], rollout.mask[part]
+        outputs, _ = agent.evaluate(rollout.observations[part])
+        told = F.cross_entropy(outputs[asked], rollout.targets[part][asked], reduction="sum") / num_questions
+        told.backward()
+        entropy = agent.head.entropy(outputs)[mask].sum() / num_steps
+        measured += torch.stack([told, entropy]).detach()
+    return measured

@@ -173,8 +173,10 @@ def test_told_the_answers_a_memory_learns_and_says_so():
     assert record.sampled_success > 0.9
 
 
+TWO_AT_A_TIME = {"ppo": {"num_minibatches": 3, "steps_per_backward": 12}}
 COMPUTED_OTHERWISE = {
-    "two episodes of five steps at a time": {"ppo": {"num_minibatches": 3, "steps_per_backward": 12}},
+    "two episodes of five steps at a time": TWO_AT_A_TIME,
+    "two at a time, told the answers": TWO_AT_A_TIME | {"objective": "supervised"},
     "checkpoints": {"ppo": {"num_minibatches": 3}, "compute": {"steps_per_checkpoint": 2}},
     "compiled": {"ppo": {"num_minibatches": 3}, "compute": {"compile": True}, "memory": {"fused": False}},
 }
@@ -189,13 +191,17 @@ def test_however_it_is_computed_an_update_is_the_same(how):
     if how == "compiled" and shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler")
     updated, num_calls = [], []
-    for settings in ({"ppo": {"num_minibatches": 3}}, COMPUTED_OTHERWISE[how]):
+    objective = {key: value for key, value in COMPUTED_OTHERWISE[how].items() if key == "objective"}
+    for settings in ({"ppo": {"num_minibatches": 3}} | objective, COMPUTED_OTHERWISE[how]):
         training = Training(small_config(**settings), 0.0)
         calls = count_calls(training.agent.memory, "forward")
         statistics = training.iterate()
         num_calls.append(len(calls))
         updated.append(
-            [*(p.detach() for p in training.agent.parameters()), torch.tensor(vars(statistics)["kl"])]
+            [
+                *(p.detach() for p in training.agent.parameters()),
+                torch.tensor(vars(statistics)["policy_loss"]),
+            ]
         )
     for one, other in zip(*updated, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
