@@ -11,7 +11,7 @@ write strength, q query, k key, v value, g output gate.
 per head, where unit(u) = u / sqrt(|u|^2 + 1e-6). Deviations: A times softplus(c), the rate at which a head
 forgets while nothing is shown, starts at 1 over a time constant that is log-uniform over `timescales`, while
 the paper's code draws A uniformly up to 16 and c as Mamba does; b_g starts at 1, queries have a bias behind
-the convolution and keys and values have none (`architectures.residual_stack`).
+the convolution and keys and values have none (`architectures.residual_stack`); beta has a bias b.
 """
 
 import torch

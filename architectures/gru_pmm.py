@@ -12,10 +12,10 @@ slots, a read weights, r what a head reads.
     r^k_t = a^k_t M_t
     y_t = LayerNorm(e_t + O LayerNorm([r^1_t ... r^K_t]))
 
-Where the deep dive is silent: M_0 is learned and starts with orthogonal rows of norm 1, for from a memory of
-equal slots every slot receives the same write for ever and 64 slots act as one; LayerNorm and the residual
-are on the read-out and the latent, never on M itself, so that what is written persists. Queries and values
-depend on the encoder's output only, never on what was read.
+Where the deep dive is silent: M_0 is learned and starts with orthogonal rows of norm 1 (or orthogonal
+columns, where there are fewer), for from a memory of equal slots every slot receives the same write for ever
+and 64 slots act as one; LayerNorm and the residual are on the read-out and the latent, never on M itself, so
+that what is written persists. Queries and values depend on the encoder's output only, never on what was read.
 
 The deep dive names both among its remedies for vanishing gradients, so each can be left out to see what it
 does: without the residual, y_t = LayerNorm(O LayerNorm([...])), and the memory is the encoder's only way out;

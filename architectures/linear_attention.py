@@ -9,6 +9,8 @@ normaliser memory, q query, k key, v value, phi feature map.
 per head. Deviations: values and keys have no bias and queries have one, and a layer is this read-out and a
 residual alone, without the paper's feed-forward part (`architectures.residual_stack`). A zero observation
 adds phi(0) = 1 to the normaliser and nothing to S, so that it shrinks a read-out and changes no direction.
+The last norm of the stack makes up for that up to some hundred silent steps; then its constant shows (a
+latent is 0.65 of its size after 1,000, 0.1 after 8,192).
 """
 
 import torch

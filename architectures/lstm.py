@@ -7,8 +7,8 @@ state, c cell state, i input gate, f forget gate, g candidate, o output gate.
     g_t = tanh   (W_g x_t + U_g h_{t-1} + b_g)      o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)
     c_t = f_t * c_{t-1} + i_t * g_t                 h_t = o_t * tanh(c_t)
 
-`torch.nn.LSTM` computes them. Counting the candidate there are three gates and 4 (i + h + 2) h parameters
-per layer, a third more than a GRU of the same width.
+`torch.nn.LSTM` computes them. Three gates and the candidate have 4 (i + h + 2) h parameters per layer, a
+third more than a GRU of the same width.
 
 Long delays: as for the GRU, `gate_timescales` spreads the cells' time constants by the bias of f, and sets
 that of i to its negative, as chrono initialisation does (`architectures.timescales`).

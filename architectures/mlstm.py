@@ -11,9 +11,10 @@ per head, with keys scaled by 1 / sqrt(d). Since i can be large, C and n are kep
 m_t = max(log f_t + m_{t-1}, log i_t), which cancels in y. As m_t is a maximum over sums, it needs no loop,
 and all steps are one call of `architectures.matrix_memory`.
 
-Deviations: f's bias is spread by time constants (`architectures.timescales`; the paper: linearly from 3 to
-6) and i's starts at zero; the cell alone is a layer, without the block's convolution and expansion; values
-and keys have no bias (`architectures.residual_stack`).
+Deviations: f's bias is spread by time constants (`architectures.timescales`; the paper: linearly from 3 to 6)
+and i's starts at zero; the cell alone is a layer, without the block's convolution and expansion; values and
+keys have no bias (`architectures.residual_stack`); the norm is an RMSNorm per head, where the authors' code
+subtracts the mean, too.
 """
 
 import torch
@@ -24,6 +25,9 @@ from architectures.matrix_memory import write_and_read
 from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
 from membench.memory import State
+
+LARGEST_EXPONENT = 80.0
+"""exp of more than 88 is infinite in float32, and a gradient through it not a number."""
 
 
 class MLSTM(ResidualStack):
@@ -102,5 +106,7 @@ def run_cell(
     extended = F.pad(values, (0, 1), value=1.0)
     weighted = keys * torch.exp(log_input - m).unsqueeze(-1)
     reads, memory = write_and_read(queries, weighted, extended, log_forget + before - m, state["memory"])
-    normaliser = torch.maximum(reads[..., -1:].abs(), torch.exp(-m).unsqueeze(-1))
+    normaliser = torch.maximum(
+        reads[..., -1:].abs(), torch.exp((-m).clamp(max=LARGEST_EXPONENT)).unsqueeze(-1)
+    )
     return reads[..., :-1] / normaliser, {"memory": memory, "stabiliser": m[:, -1]}

@@ -14,9 +14,9 @@ r what is read.
 
 One write head, and heads that read what it has just written. beta = softplus, gamma = 1 + softplus, s a
 softmax, e and g sigmoids of linear maps of h. Deviation: w^s is at least 1e-12 where it is sharpened, for its
-gradient at zero may be infinite. Where the paper is silent: M_0 is learned and starts with
-orthogonal rows, as the reference's does (`architectures.gru_pmm`); heads start at slot 0; the lengths in the
-cosine are sqrt(|u|^2 + 1e-6); the controller's cells have spread time constants
+gradient at zero may be infinite. Where the paper is silent: M_0 is learned and starts with orthogonal rows,
+or columns where there are fewer of them, as the reference's does (`architectures.gru_pmm`); heads start at
+slot 0; the lengths in the cosine are sqrt(|u|^2 + 1e-6); the controller's cells have spread time constants
 (`architectures.timescales`). r feeds back into the controller, so steps follow one another.
 """
 

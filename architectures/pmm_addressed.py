@@ -168,5 +168,9 @@ class Access(NamedTuple):
 
 
 def orthogonal_rows(num_rows: int, size: int) -> Tensor:
-    """Draw orthogonal rows [row size] whose features are of size 1."""
+    """Draw orthogonal rows [row size] whose features are of size 1.
+
+    More rows than features cannot be orthogonal: their columns are, and features are of size
+    sqrt(size / num_rows), so that addressing is less sharp at first.
+    """
     return nn.init.orthogonal_(torch.empty(num_rows, size)) * math.sqrt(size)

@@ -4,15 +4,18 @@ Source: Le et al. 2024, arXiv 2410.10132, equations 3 and 9 to 12. Glossary: M m
 update, theta calibration parameters, eta write gate, v value, k key, q query.
 
     M_t = M_{t-1} * C_t + U_t
-    C_t = 1 + tanh(theta_t v_c(x_t)^T),   v_c = W_c LayerNorm(x_t)
+    C_t = 1 + tanh(theta_t v_c(x_t)^T),   v_c = W_c x_t          (the paper: W_c LayerNorm(x_t))
     U_t = eta_t v_t k_t^T,   eta_t = sigmoid(W_eta x_t + b),   k_t = share(W_k x_t)
     y_t = O M_t q_t,   q_t = share(W_q x_t + b_q),   share(u) = relu(u) / (1e-5 + sum relu(u))
 
 theta_t is one of `num_calibrations` learned rows. Deviations: the paper draws the row at random at every
 step, which makes products of the C_t average 1; here it is the step's number times an odd constant, modulo
 their number, so that rows come up equally often, in an order of no short period, and the same call gives the
-same result. The LayerNorm in front of v_c is left out, and only queries and eta have a bias, so that a zero
-observation has C = 1 and U = 0 and keeps everything; b_q starts at 1 (`architectures.residual_stack`).
+same result: an episode of fewer steps than there are rows uses the first of that order alone, which its
+training then is of. The LayerNorm in front of v_c is left out, and only queries and eta have a bias, so that
+a zero observation has C = 1 and U = 0 and keeps everything; b_q starts at 1 (`architectures.residual_stack`).
+So where a cue comes first and silence follows, C changes nothing: it meets M_0 = 0, then zeros, and gets no
+gradient.
 """
 
 from typing import Any, ClassVar

@@ -12,8 +12,9 @@ n normaliser, m stabiliser, i input gate, f forget gate, z candidate, o output g
 R has one block per head. h feeds back, so steps follow one another; the inputs' share of all gates is one
 product for the whole sequence. Deviations: z has no bias, f's bias is spread by time constants and i's is its
 negative, as the LSTM's are (`architectures.timescales`), and a cell is a layer without the block's
-convolution and feed-forward part (`architectures.residual_stack`). Before the first step nothing is held,
-n_0 = 0, and m_0 counts as minus infinity.
+convolution and feed-forward part (`architectures.residual_stack`); the norm of a head is an RMSNorm, where
+the authors' code subtracts the mean, too. Before the first step nothing is held, n_0 = 0, and m_0 counts as
+minus infinity: then exp(b_i) is a factor of c and n alike, cancels in h, and b_i gets no gradient.
 """
 
 import torch

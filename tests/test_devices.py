@@ -23,6 +23,20 @@ def test_a_device_that_is_not_there_is_named_beside_those_that_are(two_gpus):
         check_device("cuda:2")
 
 
+@pytest.fixture
+def denormals():
+    yield
+    torch.set_flush_denormal(False)
+
+
+def test_what_fades_to_nothing_is_zero_for_denormal_numbers_are_slow(denormals):
+    torch.set_flush_denormal(False)
+    faded = torch.tensor([1e-38])
+    assert (faded * 1e-3).item() > 0
+    prepare_process(build_config({"architecture": "lstm"}))
+    assert (faded * 1e-3).item() == 0
+
+
 def test_float32_is_float32_in_cudnn_too(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     prepare_process(build_config({"architecture": "lstm"}))

@@ -7,6 +7,7 @@ from architectures import linear_scan as scans
 from architectures import matrix_memory
 from architectures.ffm import FFMMixer
 from architectures.lru import LRUMixer
+from architectures.mlstm import MLSTM
 from architectures.shm import STRIDE, SHMMixer
 
 ROWS = 3
@@ -141,3 +142,12 @@ def test_lru_s_time_constants_lie_in_their_range():
     size = torch.exp(-mixer.nu_log.exp())
     torch.testing.assert_close(mixer.gamma_log.exp(), (1 - size.square()).sqrt())
     assert 0 < mixer.theta_log.exp().max() <= 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gradients_of_the_mlstm_are_finite_where_both_gates_are_shut(seed):
+    torch.manual_seed(seed)
+    memory = MLSTM(5, hidden_size=64)
+    y, _ = memory(200 * torch.randn(4, 3, 5), memory.initial_state(4))
+    y.square().mean().backward()
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in memory.parameters())
