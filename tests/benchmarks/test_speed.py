@@ -42,6 +42,7 @@ COMPARED = load_suite("horizons").architectures
 def one_thread():
     torch.set_num_threads(1)
     keep_freed_memory()
+    torch.set_flush_denormal(True)  # as in every run
 
 
 def config_on(device, architecture, horizon):
