@@ -113,7 +113,7 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
     import torch
 
     from membench.describe import count_parameters, flops_per_step, seconds_per_acting_step
-    from membench.devices import prepare_process
+    from membench.devices import denormals_as_zero, prepare_process
     from membench.training import Training
     from membench.usage import peak_memory_bytes
 
@@ -124,12 +124,13 @@ def measure(config: RunConfig, *, num_rounds: int) -> Cost:
         torch.cuda.reset_peak_memory_stats(config.device)
     before = peak_memory_bytes(config.device)
     training = Training(config, time.time())
-    training.iterate()
     seconds = []
-    for _ in range(num_rounds):
-        started = training.training_seconds
+    with denormals_as_zero():  # as in a run
         training.iterate()
-        seconds.append(training.training_seconds - started)
+        for _ in range(num_rounds):
+            started = training.training_seconds
+            training.iterate()
+            seconds.append(training.training_seconds - started)
     memory_bytes = peak_memory_bytes(config.device) - before
     length = training.task.max_episode_steps
     forward = config.ppo.num_envs * length * flops_per_step(deepcopy(training.agent.memory), length)

@@ -17,7 +17,7 @@ from membench.agent import Agent, build_agent
 from membench.checkpoints import Checkpoint
 from membench.compiler import leave_compiler_out
 from membench.config import RunConfig
-from membench.devices import prepare_process
+from membench.devices import denormals_as_zero, prepare_process
 from membench.envs import Task, make_task
 from membench.errors import InputError
 from membench.folders import atomic_writer
@@ -67,13 +67,14 @@ def train(
             checkpoint.keep(training)
 
     status, error = "unsolved", None
-    try:
-        training.run(after_update)
-    except DivergenceError as divergence:
-        status, error = "diverged", f"after {training.steps} steps: {divergence}"
-    if status == "unsolved" and training.solved.steps is not None:
-        status = "solved"
-    record = _record(training, status, error)
+    with denormals_as_zero():
+        try:
+            training.run(after_update)
+        except DivergenceError as divergence:
+            status, error = "diverged", f"after {training.steps} steps: {divergence}"
+        if status == "unsolved" and training.solved.steps is not None:
+            status = "solved"
+        record = _record(training, status, error)
     if weights is not None:
         with atomic_writer(weights) as file:
             torch.save({name: tensor.cpu() for name, tensor in training.agent.state_dict().items()}, file)

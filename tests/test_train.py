@@ -166,6 +166,15 @@ def test_a_frame_has_one_row_per_run():
     assert frame["parameters"].tolist() == [record.parameters["total"] for record in records]
 
 
+def test_denormal_numbers_are_zero_in_a_run_and_no_longer():
+    def fades():
+        return (torch.tensor([1e-38]) * 1e-3).item() == 0
+
+    seen = []
+    train(small_config(total_timesteps=1), on_progress=lambda progress: seen.append(fades()))
+    assert seen and all(seen) and not fades()
+
+
 def test_told_the_answers_a_memory_learns_and_says_so():
     record = train(small_config(objective="supervised", total_timesteps=12_000))
     assert record.status == "solved"

@@ -16,6 +16,7 @@ from membench.agent import build_agent
 from membench.allocator import keep_freed_memory
 from membench.bench import bench_config, matmul_flops_per_second, measure_all
 from membench.config import build_config, merge
+from membench.devices import denormals_as_zero
 from membench.envs import make_task
 from membench.rollout import collect_open_loop, collect_stepping, draw_noise
 from membench.sizing import match_parameters
@@ -42,7 +43,8 @@ COMPARED = load_suite("horizons").architectures
 def one_thread():
     torch.set_num_threads(1)
     keep_freed_memory()
-    torch.set_flush_denormal(True)  # as in every run
+    with denormals_as_zero():  # as in a run
+        yield
 
 
 def config_on(device, architecture, horizon):
