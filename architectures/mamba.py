@@ -17,8 +17,9 @@ A layer adds its mixer's output to its input. Deviations, both against the delay
   mixer;
 - without any bias, though, a zero observation shuts the gate, silu(z) = 0, and the read-out, C = 0, just when
   the answer is asked for, so z and C get learned biases that start at 1.
-Without such a norm a layer grows with about the fifth power of its input: two of them overflow float32 for
-observations beyond 2 or 3, which `agent.observation_scale` makes 40 to 60.
+Without such a norm a layer grows with about the fifth power of its input: two of them overflow float32 in the
+last norm for observations of 5, which `agent.observation_scale` makes 100 (in 5 random memories of 5; at
+40 in none).
 With `mamba_ssm=True` the layers are those of mamba-ssm: its convolution has a bias, a norm stands in front of
 every mixer, and z and C have no biases.
 
