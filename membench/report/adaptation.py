@@ -5,7 +5,7 @@ import pandas as pd
 from membench.envs.associative_recall import AssociativeRecall
 from membench.report import text
 from membench.report.frame import cells, median_time, num_solved
-from membench.report.judging import Finding, verdict
+from membench.report.judging import Finding, verdict_of_seeds
 from membench.report.tables import Table, shown_key
 from membench.stats import MedianTime
 
@@ -65,4 +65,4 @@ def adapts_in_a_few_steps(frame: pd.DataFrame) -> Finding | None:
     steps = " or ".join(sorted({str(settings["maml.num_inner_steps"]) for settings in runs.settings}))
     shares = ", ".join(map(text.share, runs.counted_success))
     agreed = (runs.status == "solved").tolist()
-    return Finding(f"success {shares} after {steps} inner steps", verdict(agreed), len(runs))
+    return Finding(f"success {shares} after {steps} inner steps", verdict_of_seeds(agreed), len(runs))

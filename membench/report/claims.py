@@ -7,7 +7,7 @@ import pandas as pd
 
 from membench.report import text
 from membench.report.adaptation import adapts_in_a_few_steps
-from membench.report.differences import EXACT, SPEED, SUCCESS
+from membench.report.differences import EXACT, SPEED, SUCCESS, borne_out
 from membench.report.frame import is_lost
 from membench.report.generalisation import holds_on
 from membench.report.gradient_flow import clipping_prevents_explosion, gates_preserve_gradients
@@ -28,6 +28,7 @@ from membench.report.judging import (
     steps_to_solved,
     training_speed,
     verdict,
+    verdict_of_seeds,
 )
 from membench.report.presets import cpu_preset_is_faster
 from membench.report.tables import Table
@@ -57,7 +58,11 @@ def _remembers_less_over_time(frame: pd.DataFrame) -> Finding | None:
     if len(success) < 2 or success.iloc[0] < LEARNED:
         return None
     measured = ", ".join(f"{text.share(value)} at {horizon}" for horizon, value in success.items())
-    falls = agrees(SUCCESS.order(success.iloc[0], success.iloc[-1]))
+    first, last = (
+        list(runs.loc[runs.first_horizon == horizon].counted_success)
+        for horizon in (success.index[0], success.index[-1])
+    )
+    falls = agrees(borne_out(SUCCESS.order(success.iloc[0], success.iloc[-1]), first, last))
     return Finding(f"success {measured}", verdict([falls]), len(runs))
 
 
@@ -70,7 +75,7 @@ def _persists(frame: pd.DataFrame) -> Finding | None:
     if runs.empty or shortest.mean() < LEARNED:
         return None
     measured = f"success {', '.join(map(text.share, longest))} at horizon {runs.first_horizon.max()}"
-    return Finding(measured, verdict([bool(success >= LEARNED) for success in longest]), len(longest))
+    return Finding(measured, verdict_of_seeds([success >= LEARNED for success in longest]), len(longest))
 
 
 def _needs_a_gpu(frame: pd.DataFrame) -> Finding | None:

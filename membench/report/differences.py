@@ -67,8 +67,11 @@ def steps_tolerance(runs: pd.DataFrame) -> Tolerance:
 def order_of_counts(ours: int, of_ours: int, theirs: int, of_theirs: int) -> int:
     """Return 1 if a larger share of our runs counts than of theirs, -1 if a smaller one, 0 if they are alike.
 
-    One run more or less tells nothing, unless it makes the difference between all runs and none.
+    One run more or less tells nothing, unless it makes the difference between all runs and none; and nothing
+    does with fewer than `SEEDS_TO_SEPARATE` a side.
     """
+    if min(of_ours, of_theirs) < SEEDS_TO_SEPARATE:
+        return 0
     difference = ours * of_theirs - theirs * of_ours
     is_apart = abs(difference) > max(of_ours, of_theirs) or abs(difference) == of_ours * of_theirs
     return (1 if difference > 0 else -1) if is_apart else 0
@@ -77,12 +80,9 @@ def order_of_counts(ours: int, of_ours: int, theirs: int, of_theirs: int) -> int
 def order_of_progress(ours: pd.DataFrame, theirs: pd.DataFrame) -> int:
     """Return 1 if our runs of one task did better than theirs, -1 if worse, 0 if that cannot be told.
 
-    Of fewer than `SEEDS_TO_SEPARATE` a side nothing can.
     Better is a larger share solved; where shares are alike, fewer steps to solved, if both medians were seen.
     Success short of solved is left out: where nothing is solved, its differences are mostly noise.
     """
-    if min(len(ours), len(theirs)) < SEEDS_TO_SEPARATE:
-        return 0
     order = order_of_counts(num_solved(ours), len(ours), num_solved(theirs), len(theirs))
     if not order:
         medians = [median_time(runs, "solved", "steps") for runs in (theirs, ours)]
@@ -98,14 +98,14 @@ def borne_out(order: int, ours: Sequence[float], theirs: Sequence[float]) -> int
 
     They do if the 95 % interval of how probably one of ours is larger than one of theirs leaves out one half.
     Below five seeds, or if all seeds of a side are equal, there is no interval; then they do if no seed of
-    the smaller side is larger than one of the other's.
+    the smaller side is larger than one of the other's. Fewer than `SEEDS_TO_SEPARATE` a side never do.
 
     Args:
         order: 1, 0 or -1, as from `Tolerance.order`.
         ours: a value per seed.
         theirs: the same of the other side.
     """
-    if not order:
+    if not order or min(len(ours), len(theirs)) < SEEDS_TO_SEPARATE:
         return 0
     interval = stats.improvement_interval([list(ours)], [list(theirs)])
     if interval is not None:

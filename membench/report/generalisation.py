@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from membench import stats
 from membench.report import text
 from membench.report.frame import Cell, cell_names, cells, differ_by_horizon_only
-from membench.report.judging import Finding, Judge, verdict
+from membench.report.judging import Finding, Judge, verdict_of_seeds
 from membench.report.looks import Look, looks
 from membench.report.panels import GREY, WIDTH, chance_line, chance_note, legend, note
 from membench.report.tables import KEY, Table, shown_key
@@ -116,6 +116,6 @@ def holds_on(architecture: str, learned: float) -> Judge:
             for horizon, success in points.items()
         )
         agreed = [success >= learned for success in points[max(points)]]
-        return Finding(f"success {measured}", verdict(agreed), len(runs))
+        return Finding(f"success {measured}", verdict_of_seeds(agreed), len(runs))
 
     return judge

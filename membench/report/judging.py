@@ -18,7 +18,9 @@ import pandas as pd
 from membench import stats
 from membench.report import text
 from membench.report.differences import (
+    EXACT,
     NEVER,
+    SEEDS_TO_SEPARATE,
     SPEED,
     SUCCESS,
     Tolerance,
@@ -71,6 +73,11 @@ def verdict(agreed: Sequence[bool | None]) -> Verdict:
     if not told:
         return "undecided"
     return "holds" if all(told) else "depends" if any(told) else "does not hold"
+
+
+def verdict_of_seeds(agreed: Sequence[bool]) -> Verdict:
+    """Return what follows if these seeds agree with a claim; below `SEEDS_TO_SEPARATE` they tell nothing."""
+    return verdict(agreed if len(agreed) >= SEEDS_TO_SEPARATE else [])
 
 
 def agrees(order: int) -> bool | None:
@@ -135,7 +142,10 @@ def does_best(setting: str, value: float, wanted: Wanted) -> Judge:
 
 
 def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str], tolerance: Tolerance) -> Judge:
-    """Judge whether the median of a column is larger for one memory than for another, task by task."""
+    """Judge whether the median of a column is larger for one memory than for another, task by task.
+
+    Seeds have to bear it out, but for what is counted and is the same for every seed (`EXACT`).
+    """
 
     def judge(frame: pd.DataFrame) -> Finding | None:
         left, right = _sides(frame.dropna(subset=column), ours, theirs)
@@ -145,7 +155,9 @@ def larger(column: str, ours: str, theirs: str, shown: Callable[[float], str], t
         for cell, of_ours in left.groupby("cell", sort=False)[column]:
             of_theirs = right.loc[right.cell == cell, column]
             medians = [float(np.median(values)) for values in (of_ours, of_theirs)]
-            agreed.append(agrees(borne_out(tolerance.order(*medians), list(of_ours), list(of_theirs))))
+            order = tolerance.order(*medians)
+            is_counted = tolerance == EXACT
+            agreed.append(agrees(order if is_counted else borne_out(order, list(of_ours), list(of_theirs))))
             measured.append(f"{cell}: {shown(medians[0])} against {shown(medians[1])}")
         return Finding(_of_pair(ours, theirs, measured), verdict(agreed), len(left) + len(right))
 
@@ -182,7 +194,10 @@ def _progress(runs: pd.DataFrame) -> str:
 
 
 def similar(ours: str, theirs: str) -> Judge:
-    """Judge whether two memories' mean success is alike in each task that one of them learned."""
+    """Judge whether two memories' mean success is alike in each task that one of them learned.
+
+    Of fewer than `SEEDS_TO_SEPARATE` seeds nothing follows.
+    """
 
     def judge(frame: pd.DataFrame) -> Finding | None:
         pair = pd.concat(_sides(frame, ours, theirs))
@@ -191,7 +206,10 @@ def similar(ours: str, theirs: str) -> Judge:
         differences = paired_differences(left, right)
         if not differences:
             return None
-        agreed = [SUCCESS.order(fmean(cell), 0.0) == 0 for cell in differences]
+        agreed = [
+            SUCCESS.order(fmean(cell), 0.0) == 0 if len(cell) >= SEEDS_TO_SEPARATE else None
+            for cell in differences
+        ]
         shown = _of_pair(ours, theirs, [_shown_difference(differences)])
         return Finding(shown, verdict(agreed), len(left) + len(right))
 
@@ -282,10 +300,16 @@ def steps_to_solved(runs: pd.DataFrame) -> Measured:
 
 
 def instability(runs: pd.DataFrame) -> Measured:
-    """Return the spread of success over seeds; of fewer than five, only that all were lost tells anything."""
+    """Return the spread of success over seeds.
+
+    Of fewer than five seeds, only that all were lost tells anything; of fewer than `SEEDS_TO_SEPARATE`, not
+    even that.
+    """
     spread = spread_over_seeds(runs)
-    has_few_seeds = runs.groupby("cell").seed.nunique().to_numpy().min() < stats.MIN_SEEDS_FOR_INTERVAL
-    if has_few_seeds:
+    num_seeds = runs.groupby("cell").seed.nunique().to_numpy().min()
+    if num_seeds < SEEDS_TO_SEPARATE:
+        return Measured(math.nan, shown_spread(spread), SUCCESS, [])
+    if num_seeds < stats.MIN_SEEDS_FOR_INTERVAL:
         return Measured(spread, shown_spread(spread), Tolerance(amount=1.0), [])
     medians = runs.groupby("cell").counted_success.transform("median")
     return Measured(spread, shown_spread(spread), SUCCESS, list((runs.counted_success - medians).abs()))
