@@ -20,6 +20,7 @@ from membench.report.contents import Contents
 from membench.report.differences import SIZE
 from membench.report.figures import figures_for
 from membench.report.frame import tidy
+from membench.report.frontier import frontier_table
 from membench.report.looks import LOOKS, looks
 from membench.report.page import markdown_page
 from membench.report.ranking import ranking_table
@@ -341,12 +342,24 @@ def test_ladders_get_their_frontier_and_no_table_of_horizons(tmp_path):
     files, content = write(tmp_path, records)
     table = pd.read_csv(tmp_path / "tables" / "frontier.csv").set_index("architecture")
     assert table.loc["gru", "median_frontier"] == 256
+    assert table.loc["gru", "median_steps_to_frontier"] == 25_600  # two of three, and not that of 64
     assert table.loc["lstm", "median_frontier"] == 0  # the lower of 0 and 128: never a horizon not solved
+    assert pd.isna(table.loc["lstm", "median_steps_to_frontier"])  # no time until nothing
     assert table.loc["gru", "by_seed"] == "64 1024 256"
     assert "64, 1,024, 256" in content and "the recall gap is 1 step more" in content
     assert {path.stem for path in files.plots} == {"frontier", "cost"}
     assert "How long until solved" not in content
     assert list(headline_table(to_frame(records)).columns[:3]) == ["Memory", "Frontier", "Every seed"]
+
+
+def test_ladders_that_fell_short_of_the_median_frontier_count_in_its_median_time():
+    # Two of four had solved 64 by 6,400 steps, the third later; the fourth, which never did, was watched on.
+    records = [climb("gru", seed, frontier) for seed, frontier in enumerate((64, 64, 64, 8))]
+    slow = [Rung(horizon=8, steps=800, seconds=1.0), Rung(horizon=64, steps=90_000, seconds=100.0)]
+    records[2] = msgspec.structs.replace(records[2], rungs=slow)
+    assert frontier_table(tidy(to_frame(records))).values.median_steps_to_frontier.item() == 90_000
+    records[3] = msgspec.structs.replace(records[3], steps=20_000)  # stopped before the third got there
+    assert frontier_table(tidy(to_frame(records))).shown["Steps to it"].item() == "> 20,000"
 
 
 def test_a_ladder_says_how_far_its_budget_has_room_for():

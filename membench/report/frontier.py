@@ -1,5 +1,7 @@
 """Ladders: the table of how far each memory climbed, and the figure of how."""
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,34 +12,39 @@ from membench.report.frame import is_lost
 from membench.report.looks import Look, display_name, looks
 from membench.report.panels import WIDTH, large_numbers, legend, note, say_nothing_here
 from membench.report.sizes import shown_sizes, size_columns, sizes
-from membench.report.tables import Table
+from membench.report.tables import Table, shown_times
+from membench.stats import MedianTime, median_time
 
 
 def frontier_table(frame: pd.DataFrame) -> Table:
     """Return the longest horizon that ladders solved, by architecture: the median and every seed's.
 
-    Beside them, the longest that their budgets had room for.
+    Beside them, the longest that their budgets had room for, and the median of when ladders had solved the
+    median one.
     """
     rows = []
     for architecture, runs in frame.groupby("architecture", sort=False):
         frontiers = runs.frontier.fillna(0)
+        median = frontiers.quantile(0.5, interpolation="lower")
         rows.append(
             {
                 "architecture": architecture,
                 "runs": len(runs),
-                "median_frontier": frontiers.quantile(0.5, interpolation="lower"),
+                "median_frontier": median,
                 "by_seed": " ".join(f"{frontier:.0f}" for frontier in frontiers),
                 "highest_rung": runs.highest_rung.max(),
-                "median_steps_to_frontier": runs.steps_to_solved.median(),
-                "median_seconds_to_frontier": runs.seconds_to_solved.median(),
+                **_time_to(median, runs, "steps"),
+                **_time_to(median, runs, "seconds"),
                 "mean_success": runs.counted_success.mean(),
                 **sizes(runs, "parameters"),
                 "steps_per_second": runs.steps_per_second.median(),
             }
         )
     reached = ["median_frontier", "by_seed", "highest_rung"]
-    cost = ["median_steps_to_frontier", "median_seconds_to_frontier", "mean_success"]
-    columns = ["architecture", "runs", *reached, *cost, *size_columns("parameters"), "steps_per_second"]
+    times = ["median_steps_to_frontier", "median_seconds_to_frontier"]
+    bounds = ["steps_to_frontier_is_lower_bound", "seconds_to_frontier_is_lower_bound"]
+    cost = [*size_columns("parameters"), "steps_per_second"]
+    columns = ["architecture", "runs", *reached, *times, *bounds, "mean_success", *cost]
     values = pd.DataFrame(rows, columns=columns)
     every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
     shown = {
@@ -45,13 +52,28 @@ def frontier_table(frame: pd.DataFrame) -> Table:
         "Frontier": values.median_frontier.map(text.count),
         "Every seed": every_seed,
         "At most": values.highest_rung.map(text.count),
-        "Steps to it": values.median_steps_to_frontier.map(text.count),
-        "Seconds to it": values.median_seconds_to_frontier.map(text.seconds),
+        "Steps to it": shown_times(values, "steps_to_frontier", text.count),
+        "Seconds to it": shown_times(values, "seconds_to_frontier", text.seconds),
         "Success there": values.mean_success.map(text.share),
         "Parameters": shown_sizes(values, "parameters"),
         "Steps/s": values.steps_per_second.map(text.rounded),
     }
     return Table(values, pd.DataFrame(shown))
+
+
+def _time_to(horizon: float, runs: pd.DataFrame, unit: str) -> dict[str, float | bool]:
+    """Return the median `unit` until ladders had solved a horizon; NaN for 0, which is none."""
+    reached = [
+        next((getattr(rung, unit) for rung in rungs if rung.horizon >= horizon), math.nan)
+        for rungs in runs.rungs
+    ]
+    # A ladder is watched to its end, whenever its last evaluation was: every rollout is screened for one.
+    watched_until = runs[unit].mask(is_lost(runs), math.inf)
+    found = median_time(reached, watched_until) if horizon else MedianTime(math.nan, False)
+    return {
+        f"median_{unit}_to_frontier": found.value,
+        f"{unit}_to_frontier_is_lower_bound": found.is_lower_bound,
+    }
 
 
 def frontier_figure(frame: pd.DataFrame) -> Figure:

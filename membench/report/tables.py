@@ -88,14 +88,14 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
     )
     shown = shown_key(values, frame) | {
         "Solved": values.solved.map(str),
-        "Median steps to solved": _shown_times(values, "steps_to_solved", text.count),
+        "Median steps to solved": shown_times(values, "steps_to_solved", text.count),
         "Its 95 % interval": [
             text.time_interval(Interval(*ends))
             for ends in zip(values.steps_to_solved_low, values.steps_to_solved_high, strict=True)
         ],
-        "Median seconds to solved": _shown_times(values, "seconds_to_solved", text.seconds),
-        "Median steps to 95 % sampled": _shown_times(values, "steps_to_sampled_95", text.count),
-        "Median seconds to 95 % sampled": _shown_times(values, "seconds_to_sampled_95", text.seconds),
+        "Median seconds to solved": shown_times(values, "seconds_to_solved", text.seconds),
+        "Median steps to 95 % sampled": shown_times(values, "steps_to_sampled_95", text.count),
+        "Median seconds to 95 % sampled": shown_times(values, "seconds_to_sampled_95", text.seconds),
     }
     return Table(values, pd.DataFrame(shown))
 
@@ -155,7 +155,8 @@ def shown_key(values: pd.DataFrame, frame: pd.DataFrame) -> dict[str, pd.Series]
     }
 
 
-def _shown_times(values: pd.DataFrame, name: str, unit: Callable[[float], str]) -> list[str]:
+def shown_times(values: pd.DataFrame, name: str, unit: Callable[[float], str]) -> list[str]:
+    """Return median times for people, from columns `median_NAME` and `NAME_is_lower_bound`."""
     medians = zip(values[f"median_{name}"], values[f"{name}_is_lower_bound"], strict=True)
     return [text.time(MedianTime(*median), unit) for median in medians]
 
