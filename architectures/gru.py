@@ -17,8 +17,11 @@ Long delays: PyTorch's initial biases are near zero, so z is about 1/2 and a uni
 steps. `gate_timescales` spreads the units' time constants instead; see `architectures.timescales`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from architectures.gru_sequence import gru_sequence
 from architectures.stacked_layers import layers_first, layers_last, zero_layers
@@ -34,7 +37,8 @@ class GRU(Memory):
         hidden_size: units per layer; also the output size.
         num_layers: stacked layers.
         gate_timescales: range of the units' initial time constants in steps; None keeps PyTorch's biases.
-        fused: whole sequences on a CPU in one function of our own, not by PyTorch's layer.
+        fused: whole sequences at once, on a CPU in one function of our own and elsewhere by PyTorch's layer;
+            otherwise by operations that can be differentiated twice.
 
     State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it.
     """
@@ -72,24 +76,51 @@ def run_gru(gru: nn.GRU, x: Tensor, state: State, *, fused: bool = True) -> tupl
     """Run `gru` over x [b t i] from a state of `hidden` and `lower`; see `GRU`.
 
     With `fused`, on a CPU, whole sequences go through `architectures.gru_sequence` and single steps through
-    PyTorch's cell, the rest through PyTorch's layer.
+    PyTorch's cell. PyTorch's layer does the rest, but for what it cannot on other devices: be differentiated
+    twice, without `fused`.
     """
-    if fused and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        return _run_layers(gru, x, state)
+    is_on_cpu = x.device.type == "cpu"
+    if fused and is_on_cpu and not torch.is_autocast_enabled("cpu"):
+        return _run_layers(gru, x, state, _run_at_once)
+    if not fused and not is_on_cpu:
+        return _run_layers(gru, x, state, run_by_equations)
     y, after = gru(x, layers_first(state))
     return y, layers_last(after)
 
 
-def _run_layers(gru: nn.GRU, x: Tensor, state: State) -> tuple[Tensor, State]:
+Layer = Callable[..., Tensor]
+"""x [b t i], h [b h] before it, weights as in `nn.GRU.all_weights` -> h at every step [b t h]."""
+
+
+def _run_layers(gru: nn.GRU, x: Tensor, state: State, layer: Layer) -> tuple[Tensor, State]:
+    """Run x [b t i] through `layer` with the weights of every layer of `gru`."""
     initial = [*state["lower"].unbind(1), state["hidden"]]
     last = []
     for h, weights in zip(initial, gru.all_weights, strict=True):
-        if x.shape[1] == 1:  # acting
-            x = torch.gru_cell(x.squeeze(1), h, *weights).unsqueeze(1)
-        else:
-            x = gru_sequence(x, h, *weights)
+        x = layer(x, h, *weights)
         last.append(x[:, -1])
     return x, {"hidden": last[-1], "lower": torch.stack(last, dim=1)[:, :-1]}
+
+
+def _run_at_once(x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
+    if x.shape[1] == 1:  # acting
+        return torch.gru_cell(x.squeeze(1), h, *weights).unsqueeze(1)
+    return gru_sequence(x, h, *weights)
+
+
+def run_by_equations(
+    x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> Tensor:
+    """Run one layer over x [b t i], step by step as in the equations above."""
+    outputs = []
+    for from_input in F.linear(x, weight_ih, bias_ih).unbind(1):
+        r, z, n = from_input.chunk(3, -1)
+        recurrent_r, recurrent_z, recurrent_n = F.linear(h, weight_hh, bias_hh).chunk(3, -1)
+        r, z = torch.sigmoid(r + recurrent_r), torch.sigmoid(z + recurrent_z)
+        n = torch.tanh(n + r * recurrent_n)
+        h = (1 - z) * n + z * h
+        outputs.append(h)
+    return torch.stack(outputs, dim=1)
 
 
 def spread_update_gates(gru: nn.GRU, timescales: Timescales) -> None:

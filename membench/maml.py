@@ -135,7 +135,7 @@ def check_twice_differentiable(agent: Agent, task: OpenLoopTask) -> None:
     except RuntimeError as error:
         raise InputError(
             f"objective 'maml': {type(agent.memory).__name__} cannot be differentiated twice as it is "
-            f"({str(error).splitlines()[0]}); set memory.fused=false if it has that option"
+            f"({str(error).splitlines()[0]}); set memory.fused=false if it has that option, or device=cpu"
         ) from error
     agent.zero_grad(set_to_none=True)
 

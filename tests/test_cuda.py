@@ -77,6 +77,7 @@ def test_an_agent_learns_there_and_acts_anywhere(architecture, tmp_path):
         {"objective": "supervised"},
         {"ladder": True},
         {"objective": "maml", "memory": {"fused": False}},
+        {"objective": "maml", "architecture": "gru_pmm", "memory": {"fused": False}},
         {"task": {"name": "ActiveTMaze-v0"}},
         {"agent": {"head": "gaussian"}, "ppo": {"num_minibatches": 4}},
     ],

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES, additive_memory, content_addressing
+from architectures.gru import run_by_equations
 from architectures.gru_sequence import gru_sequence
 from membench.catalogue import build_memory, memory_options
 from membench.memory import Trace
@@ -20,24 +21,26 @@ def gradients_of(outputs, inputs):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("steps", [1, 2, 60])
-def test_the_gru_sequence_equals_torch_s(steps, dtype, tolerance):
+@pytest.mark.parametrize("layer", [gru_sequence, run_by_equations])
+def test_a_gru_layer_equals_torch_s(layer, steps, dtype, tolerance):
     torch.manual_seed(0)
     gru = torch.nn.GRU(5, 7, batch_first=True).to(dtype)
     x = torch.randn(3, steps, 5, dtype=dtype, requires_grad=True)
     h = torch.randn(3, 7, dtype=dtype, requires_grad=True)
     inputs = [x, h, *gru.parameters()]
-    expected, found = gru(x, h.unsqueeze(0))[0], gru_sequence(x, h, *gru.all_weights[0])
+    expected, found = gru(x, h.unsqueeze(0))[0], layer(x, h, *gru.all_weights[0])
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
     for one, other in zip(gradients_of([found], inputs), gradients_of([expected], inputs), strict=True):
         torch.testing.assert_close(one, other, atol=tolerance, rtol=10 * tolerance)
 
 
-def test_the_gru_sequence_s_gradients_are_those_of_its_outputs():
+def test_a_gru_layer_s_gradients_are_those_of_its_outputs():
     torch.manual_seed(0)
     weights = torch.nn.GRU(3, 4).double().all_weights[0]
     x, h = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
     inputs = [tensor.detach().requires_grad_() for tensor in (x, h, *weights)]
     assert torch.autograd.gradcheck(gru_sequence, inputs)
+    assert torch.autograd.gradgradcheck(run_by_equations, inputs)
 
 
 WITH_FAST_PATHS = [name for name in ARCHITECTURES if "fused" in memory_options(name)]
