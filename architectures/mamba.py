@@ -24,14 +24,13 @@ With `mamba_ssm=True` the layers are those of mamba-ssm: its convolution has a b
 every mixer, and z and C have no biases.
 
 On a CUDA device the scan is mamba-ssm's kernel, where that package is installed and every row starts from the
-zero state, which the kernel takes for granted; otherwise it is `architectures.selective_scan`. `kernels` says
-which it has been.
 """
 
 import math
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -94,7 +93,7 @@ class Mamba(Memory):
 
     @property
     def kernels(self) -> set[str]:
-        """What scans have been computed with so far: `pytorch`, `mamba_ssm`."""
+        """What scans have been computed with so far: `pytorch`, `mamba_ssm`, `numba`."""
         return {kernel for mixer in self.mixers if isinstance(mixer, Mixer) for kernel in mixer.kernels}
 
     def initial_state(self, batch_size: int) -> State:
@@ -139,7 +138,7 @@ class Mixer(nn.Module):
         super().__init__()
         num_channels, self.dt_rank = expand * hidden_size, math.ceil(hidden_size / 16)
         self.state_size = state_size
-        self.selective_scan = selective_scan if fused else selective_scan_reference
+        self.fused = fused
         self.kernels: set[str] = set()
         self.in_proj = nn.Linear(hidden_size, 2 * num_channels, bias=False)
         self.conv1d = nn.Conv1d(num_channels, num_channels, conv_width, groups=num_channels, bias=mamba_ssm)
@@ -184,11 +183,29 @@ class Mixer(nn.Module):
         self, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, ssm: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Run the recurrence by whichever implementation fits; see `selective_scan`."""
-        if x.shape[1] > 1 and x.dtype in KERNEL_DTYPES and has_kernel(x.device) and not ssm.any():
-            self.kernels.add("mamba_ssm")
-            return scan_by_kernel(x, delta, A, B, C)
-        self.kernels.add("pytorch")
-        return self.selective_scan(x, delta, A, B, C, ssm)
+        arguments = (x, delta, A, B, C, ssm)
+        if not self.fused or x.shape[1] == 1:
+            name, scan = "pytorch", selective_scan if self.fused else selective_scan_reference
+        elif x.dtype in KERNEL_DTYPES and has_kernel(x.device) and not ssm.any():
+            name, scan = "mamba_ssm", scan_by_kernel
+        elif all(is_for_numba(argument) for argument in arguments):
+            name, scan = "numba", import_module("architectures.compiled_scan").compiled_scan
+        else:
+            name, scan = "pytorch", selective_scan
+        self.kernels.add(name)
+        return scan(*arguments)
+
+
+def is_for_numba(x: Tensor) -> bool:
+    """Return whether loops compiled by numba take x: in float32 on a CPU, where that package is installed."""
+    is_known = x.device.type == "cpu" and x.dtype == torch.float32
+    return is_known and not torch.compiler.is_compiling() and has_numba()
+
+
+@cache
+def has_numba() -> bool:
+    """Return whether numba is installed; the first scan imports it, which takes a third of a second."""
+    return find_spec("numba") is not None
 
 
 @cache
@@ -208,7 +225,9 @@ def import_kernel() -> Callable[..., Any]:
     return import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
 
 
-def scan_by_kernel(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+def scan_by_kernel(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, _zeros: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return what `selective_scan` does from the zero state, by mamba-ssm's kernel, which has time last."""
     u, delta, B, C = (x.mT.contiguous() for x in (u, delta.to(u.dtype), B.to(u.dtype), C.to(u.dtype)))
     A = A.float()  # the only precision of it that the kernel takes

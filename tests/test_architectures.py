@@ -178,20 +178,41 @@ def scan_arguments(rows, steps, channels, states, dtype=torch.float64):
     return [argument.to(dtype).requires_grad_() for argument in arguments]
 
 
+def by_numba(*arguments):
+    pytest.importorskip("numba", reason="needs numba")
+    from architectures.compiled_scan import compiled_scan
+
+    return compiled_scan(*arguments)
+
+
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)], ids=["float64", "float32"]
+    ("scan", "dtype", "tolerance"),
+    [
+        (selective_scan, torch.float64, 1e-9),
+        (selective_scan, torch.float32, 1e-5),
+        (by_numba, torch.float32, 1e-5),
+    ],
+    ids=["float64", "float32", "numba"],
 )
-@pytest.mark.parametrize("steps", [1, 7, 8, 9, 40])
-def test_the_scan_equals_its_reference(steps, dtype, tolerance, monkeypatch):
+@pytest.mark.parametrize("steps", [1, 7, 8, 9, 16, 40])
+def test_the_scan_equals_its_reference(scan, steps, dtype, tolerance, monkeypatch):
     monkeypatch.setattr("architectures.selective_scan.ELEMENTS_PER_STEP", 30)  # two rows per block
     arguments = scan_arguments(5, steps, 5, 3, dtype)
-    results = [scan(*arguments) for scan in (selective_scan, selective_scan_reference)]
+    results = [scan(*arguments) for scan in (scan, selective_scan_reference)]
     losses = [y.sin().sum() + h.cos().sum() for y, h in results]
     gradients = [torch.autograd.grad(loss, arguments) for loss in losses]
     for one, other in zip([*results[0], *gradients[0]], [*results[1], *gradients[1]], strict=True):
         # Relative to the largest value: single entries of a sum over time may cancel.
         scale = max(1.0, float(other.detach().abs().max()))
         torch.testing.assert_close(one, other, atol=tolerance * scale, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1e-3, -3.0, -87.0, -1e3, -1e30, 5.0, 1e3, float("nan")])
+def test_numba_s_decays_are_those_of_exp(rate):
+    arguments = [torch.ones(1, 2, 1), torch.ones(1, 2, 1), torch.full((1, 1), rate)]
+    arguments += [torch.zeros(1, 2, 1), torch.ones(1, 2, 1), torch.ones(1, 1, 1)]
+    found, expected = by_numba(*arguments)[0], torch.tensor([rate, 2 * rate]).exp().view(1, 2, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-37, equal_nan=True)
 
 
 def test_the_scan_s_gradients_are_those_of_its_outputs():

@@ -80,6 +80,7 @@ def test_fused_decides_which_way_is_taken(architecture, module, fast, monkeypatc
         raise AssertionError("the fast path")
 
     monkeypatch.setattr(f"architectures.{module}.{fast}", refuse)
+    monkeypatch.setattr("architectures.mamba.has_numba", lambda: False)
     for fused in (True, False):
         memory = build_memory(architecture, 3, context_length=9, hidden_size=8, fused=fused)
         with pytest.raises(AssertionError, match="the fast path") if fused else nullcontext():

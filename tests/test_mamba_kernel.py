@@ -45,6 +45,7 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(mamba, "has_kernel", lambda device: True)
     monkeypatch.setattr(mamba, "import_kernel", lambda: kernel)
+    monkeypatch.setattr(mamba, "has_numba", lambda: False)
     return steps
 
 
@@ -60,6 +61,21 @@ def test_sequences_from_the_zero_state_go_to_the_kernel_and_nothing_else_does(me
     torch.testing.assert_close(y, expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(state["ssm"], after["ssm"], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(further, memory(x, after)[0], atol=1e-6, rtol=1e-5)
+
+
+def test_numba_takes_whole_sequences_in_float32_and_nothing_else(memory):
+    pytest.importorskip("numba", reason="needs numba")
+    x = torch.randn(2, 9, INPUTS)
+    y, state = memory(x, memory.initial_state(2))
+    assert memory.kernels == {"numba"}
+    memory.step(x[:, 0], state)
+    assert memory.kernels == {"numba", "pytorch"}
+    plain = Mamba(INPUTS, hidden_size=HIDDEN, num_layers=2, state_size=STATES, fused=False)
+    plain.load_state_dict(memory.state_dict())
+    torch.testing.assert_close(y, plain(x, plain.initial_state(2))[0], atol=1e-6, rtol=1e-5)
+    in_double = Mamba(INPUTS, hidden_size=HIDDEN, state_size=STATES).double()
+    in_double(x.double(), in_double.initial_state(2))
+    assert in_double.kernels == {"pytorch"}
 
 
 def gradients_over_two_segments(memory, x, cut):
@@ -91,7 +107,8 @@ def test_the_kernel_is_not_asked_for_more_bits_than_it_has(memory, calls):
     assert calls == []
 
 
-def test_on_a_cpu_the_scan_is_ours(memory):
+def test_on_a_cpu_without_numba_the_scan_is_ours(memory, monkeypatch):
+    monkeypatch.setattr(mamba, "has_numba", lambda: False)
     memory(torch.randn(2, 9, INPUTS), memory.initial_state(2))
     assert memory.kernels == {"pytorch"}
 

@@ -1,6 +1,7 @@
 """How quick things are, by pytest-benchmark: `make bench`. Elsewhere each runs once, untimed."""
 
 import time
+from importlib import import_module
 
 import msgspec
 import pytest
@@ -11,7 +12,6 @@ from architectures import ARCHITECTURES
 from architectures.gru import GRU
 from architectures.gru_pmm import PredictiveMemoryModule
 from architectures.lstm import LSTM
-from architectures.selective_scan import selective_scan
 from membench.agent import build_agent
 from membench.allocator import keep_freed_memory
 from membench.bench import bench_config, matmul_flops_per_second, measure_all
@@ -152,8 +152,12 @@ def test_layer(benchmark, name, episodes, steps):
 
 
 @pytest.mark.parametrize(("episodes", "steps"), [(32, 22), (32, 102), (8, 1002)])
-def test_scan(benchmark, episodes, steps):
-    """Mamba's scan of 256 channels with 16 states, forward and backward."""
+@pytest.mark.parametrize("scan", ["selective_scan", "compiled_scan"])
+def test_scan(benchmark, scan, episodes, steps):
+    """Mamba's scan of 256 channels with 16 states, forward and backward, in PyTorch and by numba."""
+    if scan == "compiled_scan":
+        pytest.importorskip("numba", reason="needs numba")
+    run_scan = getattr(import_module(f"architectures.{scan}"), scan)
     benchmark.group = f"scan forward and backward, {episodes} episodes of {steps} steps, cpu"
     x, b, c = (torch.randn(episodes, steps, size, requires_grad=True) for size in (256, 16, 16))
     step_sizes = torch.rand(episodes, steps, 256).mul_(0.1).requires_grad_()
@@ -162,7 +166,7 @@ def test_scan(benchmark, episodes, steps):
 
     def run():
         return torch.autograd.grad(
-            selective_scan(x, step_sizes, rates, b, c, initial)[0].sum(), [x, step_sizes, rates, b, c]
+            run_scan(x, step_sizes, rates, b, c, initial)[0].sum(), [x, step_sizes, rates, b, c]
         )
 
     gradients = benchmark.pedantic(run, rounds=10, warmup_rounds=2)
