@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from membench.frame import told_settings
+from membench.frame import told_budget, told_settings
 from membench.provenance import code_origins, machine_origins, mixtures, numbered
 from membench.records import RunRecord
 from membench.report.answer import answer
@@ -70,6 +70,7 @@ class Contents:
             (
                 *(record.architecture, record.config.task, record.config.objective, record.seed),
                 *told_settings(record.config).items(),
+                *told_budget(record.config).items(),
             )
             for record in self.records
         }

@@ -57,8 +57,8 @@ def _gaps(contents: Contents) -> list[Part]:
             paragraph(
                 f"""
                 **Mixed settings**: {contents.num_repeated} runs share memory, task and seed with another run
-                and differ from it in other settings; all are counted together. A folder of their own keeps
-                them apart.
+                and differ from it in what tells no cells apart, such as the device; all are counted together.
+                A folder of their own keeps them apart.
                 """
             )
         )

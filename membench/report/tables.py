@@ -139,7 +139,8 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Steps/s": frame.steps_per_second.map(text.rounded),
         "Error": frame.error.fillna(""),
     }
-    values = frame.drop(columns=[*STRUCTURED, "settings", "parts", "cell_place", "code", "machine"])
+    unnamed = ["settings", "budget", "parts", "cell_place", "code", "machine"]
+    values = frame.drop(columns=[*STRUCTURED, *unnamed])
     values["success_low"] = [found.low if found else math.nan for found in intervals]
     values["success_high"] = [found.high if found else math.nan for found in intervals]
     values = values.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
