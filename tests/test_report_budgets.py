@@ -1,15 +1,18 @@
 """Runs of unequal budgets are never pooled: they are cells of their own, and named by what they may spend."""
 
+import math
+
 import msgspec
 import pandas as pd
 import pytest
 from test_report import climb, make_record, rung_record, with_setting, write
 
-from membench.config import RunConfig
+from membench.config import EvaluationConfig, RunConfig
 from membench.frame import to_frame
 from membench.report import all_tables, headline_table
 from membench.report.answer import answer
 from membench.report.frame import cell_heading, tidy
+from membench.stats import bootstrap_interval
 
 BUDGETS = [20_000, 40_000, 80_000]
 
@@ -123,3 +126,32 @@ def test_rungs_and_bits_are_told_budget_by_budget():
         "20,000 steps": "0.0 of 10.0",
         "40,000 steps": "10.0 of 10.0",
     }
+
+
+@pytest.mark.parametrize(("num_seeds", "told"), [(2, "fewer than 5 seeds"), (5, "")])
+def test_an_interval_is_over_seeds_and_not_over_runs(num_seeds, told):
+    """Runs of one seed on several threads are of one cell, and of one seed."""
+    records = [
+        given(
+            make_record("gru", 5, seed, success=0.1 + seed / 10, steps_to_solved=steps),
+            num_threads=num_threads,
+            evaluation=EvaluationConfig(horizons=[50]),
+        )
+        for seed in range(num_seeds)
+        for num_threads, steps in ((1, 10_000), (2, 20_000), (4, 30_000))
+    ]
+    records = [msgspec.structs.replace(one, success_at={50: one.success}) for one in records]
+    tables = all_tables(tidy(to_frame(records)))
+    for name, column in (
+        ("success", "95 % interval of the mean"),
+        ("generalisation", "95 % interval of the mean"),
+    ):
+        shown = tables[name].shown[column].tolist()
+        assert (set(shown) == {told}) if told else all("–" in one for one in shown), name
+    low, high = (tables["success"].values[f"interval_{end}"].item() for end in ("low", "high"))
+    assert (low, high) == pytest.approx(
+        bootstrap_interval([0.1 + seed / 10 for seed in range(5)]) if not told else (math.nan,) * 2,
+        nan_ok=True,
+    )
+    assert tables["profiles"].values.seeds.tolist() == [str(num_seeds)]
+    assert tables["steps_to_solved"].values.steps_to_solved_low.isna().all()

@@ -275,6 +275,14 @@ def is_lost(runs: pd.DataFrame) -> pd.Series:
     return runs.status.isin(["diverged", "failed"])
 
 
+def success_by_seed(runs: pd.DataFrame) -> list[float]:
+    """Return the success of the runs of one cell, seed by seed; that of a repeated seed is its runs' mean.
+
+    Runs of one seed are no independent draws, so that an interval must not count them as several.
+    """
+    return runs.groupby("seed").counted_success.mean().tolist()
+
+
 def num_solved(runs: pd.DataFrame) -> int:
     """Return how many runs ended as solved."""
     return int((runs.status == "solved").sum())
