@@ -144,7 +144,7 @@ def test_the_answer_comes_first(tmp_path):
 
 def test_whatever_people_type_is_text(tmp_path):
     heading = ReportHeading(
-        suite=SCRIPT, profile=MARKUP, question=f"<b>{MARKUP}", command=f"run {MARKUP}", seeds=[0]
+        suite=SCRIPT, profile=MARKUP, question=f"<b>{MARKUP}", commands=[f"run {MARKUP}"], seeds=[0]
     )
     machine = {"processor": MARKUP, "cores": 2}
     records = [

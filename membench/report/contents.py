@@ -1,6 +1,6 @@
 """What a report is made from: the runs, their tables and figures, and the facts that its pages state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,10 +21,12 @@ class ReportHeading:
     profile: str
     question: str
     """What the suite answers, in one sentence."""
-    command: str
-    """What made the runs, as typed."""
+    commands: list[str]
+    """What made the runs, as typed, in order."""
     seeds: list[int]
     """Those planned."""
+    suite_changes: Sequence[int] = ()
+    """The places in `commands` of those before which the suite was changed."""
 
     @property
     def about(self) -> str:
