@@ -1,10 +1,12 @@
 """Runs of unequal budgets are never pooled: they are cells of their own, and named by what they may spend."""
 
+import json
 import math
 
 import msgspec
 import pandas as pd
 import pytest
+from test_claims import results_of
 from test_report import climb, make_record, rung_record, with_setting, write
 
 from membench.config import EvaluationConfig, RunConfig
@@ -155,3 +157,20 @@ def test_an_interval_is_over_seeds_and_not_over_runs(num_seeds, told):
     )
     assert tables["profiles"].values.seeds.tolist() == [str(num_seeds)]
     assert tables["steps_to_solved"].values.steps_to_solved_low.isna().all()
+
+
+@pytest.mark.parametrize(
+    "command", [["claims"], ["compare", "mamba", "gru", "--results"]], ids=["claims", "compare"]
+)
+@pytest.mark.parametrize("second", ["mamba", "gru"])
+def test_runs_of_unequal_budgets_are_no_evidence(command, second, membench, tmp_path):
+    """Neither where they are of one memory nor where they are of the two that are compared."""
+    pair = [with_budget(20_000, "mamba"), with_budget(40_000, second, seed=1)]
+    results_of(tmp_path / "unequal", "horizons", pair)
+    code, out, err = membench(*command, tmp_path, "--json")
+    assert code == 0
+    assert f"{tmp_path / 'unequal'}: left out" in err and "total_timesteps" in err
+    by_runs = [row for row in json.loads(out) if row.get("suite", "horizons") == "horizons"]
+    assert {row.get("verdict") or row["kind"] for row in by_runs} <= {"not measured", "stated"}
+    results_of(tmp_path / "unequal", "horizons", [with_budget(20_000, "mamba"), with_budget(20_000, "gru")])
+    assert "left out" not in membench(*command, tmp_path)[2]
