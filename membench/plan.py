@@ -7,6 +7,7 @@ same folder out of its tables.
 import hashlib
 import os
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,26 +21,66 @@ from membench.records import RunRecord, read_records
 from membench.untrusted import decode, new_place, read_file
 
 
+class PlannedBy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A command that trained some of the planned runs."""
+
+    command: str
+    suite_digest: str
+    """`membench.suite.suite_digest` when it was given; empty in plans of earlier versions."""
+
+
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the last `membench run` into a results folder asked for."""
+    """What the last `membench run` into a results folder asked for, with what it was added to."""
 
     suite: str
     profile: str
     question: str
     command: str
+    """The last that trained something."""
+    suite_digest: str = ""
+    """As in `PlannedBy`, of `command`."""
+    earlier: list[PlannedBy] = []
+    """The commands before it, in their order."""
     preset: str | None = None
     overrides: Settings = {}
     num_parameters: int | None = None
     """Of `--match-parameters`; None leaves it to the suite."""
     configs: list[RunConfig]
 
-    def extended(self, earlier: "Plan | None") -> "Plan":
-        """Return this plan with the runs of an earlier one that differs in architectures and seeds only."""
+    @property
+    def commands(self) -> list[PlannedBy]:
+        """Every command that trained planned runs, in order."""
+        return [*self.earlier, PlannedBy(command=self.command, suite_digest=self.suite_digest)]
+
+    @property
+    def suite_changes(self) -> list[int]:
+        """The places in `commands` of those before which the suite was changed, as far as that is known."""
+        digests = [one.suite_digest for one in self.commands]
+        return [
+            place
+            for place, (before, after) in enumerate(pairwise(digests), start=1)
+            if before and after and before != after
+        ]
+
+    def extended(self, earlier: "Plan | None", *, trains: bool) -> "Plan":
+        """Return this plan with the runs of an earlier one that differs in architectures and seeds only.
+
+        Args:
+            earlier: the plan of the folder so far; its commands are kept if any of its runs is.
+            trains: whether this plan's command does; one that does not is not noted beside those that did.
+        """
         if earlier is None or earlier._settings() != self._settings():
             return self
         replaced = {_cell(config) for config in self.configs}
         kept = [config for config in earlier.configs if _cell(config) not in replaced]
-        return msgspec.structs.replace(self, configs=[*kept, *self.configs])
+        configs = [*kept, *self.configs]
+        if {config.run_id for config in configs}.isdisjoint(config.run_id for config in earlier.configs):
+            return self
+        ours = [one for one in self.commands if trains and one not in earlier.commands]
+        *before, last = [*earlier.commands, *ours]
+        return msgspec.structs.replace(
+            self, configs=configs, command=last.command, suite_digest=last.suite_digest, earlier=before
+        )
 
     @property
     def departs_from_its_suite(self) -> bool:

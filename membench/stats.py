@@ -1,4 +1,4 @@
-"""Statistics over seeds: pure functions of values, one per run.
+"""Statistics over seeds: pure functions of values, one per seed.
 
 A stratum is one cell's values, in the order of their seeds. A seed draws the same weights and episodes in
 every cell and for every memory, so what it comes to in one tells of the others. Therefore strata of as many

@@ -22,6 +22,7 @@ A suite file may come from anyone: architectures that are not installed, `module
 and are taken from the command line (`--architectures`) alone.
 """
 
+import hashlib
 import itertools
 import math
 import tomllib
@@ -187,6 +188,17 @@ def plan_runs(
             is_sized = of_the_cell or "hidden_size" in cell_settings.get("memory", {})
             configs.append(config if is_sized else _matched(config, num_parameters))
     return list({config.run_id: config for config in configs}.values())  # overrides can make cells the same
+
+
+def suite_digest(suite: Suite, profile_name: str, preset: Preset | None) -> str:
+    """Return a digest of what a suite says in one profile, under a preset, about runs.
+
+    The memories and the number of seeds are left out: the command line selects them, and no run is another
+    for that.
+    """
+    profile = msgspec.structs.replace(suite.profiles[profile_name], seeds=1)
+    said = [suite.settings, suite.memory, suite.match_parameters, profile, preset]
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:12]
 
 
 def _check_number_of_runs(profile: Profile, num_architectures: int, num_seeds: int, source: str) -> None:

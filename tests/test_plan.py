@@ -1,8 +1,10 @@
 """The plan of a results folder: whether its runs are the suite's, and which command adds to them."""
 
 import shlex
+import sys
 
 import pytest
+from test_cli import TINY_SUITE
 
 from membench.plan import Plan, read_plan
 
@@ -45,3 +47,69 @@ def test_the_command_names_a_preset_and_a_number_of_parameters(tmp_path):
         "membench run --suite horizons --profile reference --preset doc --match-parameters 9000 "
         f"--architectures lstm,gru --out {tmp_path}"
     )
+
+
+@pytest.fixture
+def run(membench, tmp_path, monkeypatch):
+    """Run a suite as it is then into one folder: the plan that is left, and the report."""
+
+    def call(suite, *options):
+        path = tmp_path / "tiny.toml"
+        path.write_text(suite)
+        words = ["run", "--suite", str(path), "--out", str(tmp_path / "out"), *map(str, options)]
+        monkeypatch.setattr(sys, "argv", ["membench", *words])
+        code, _, err = membench(*words)
+        assert code == 0, err
+        return read_plan(tmp_path / "out"), (tmp_path / "out" / "report.md").read_text()
+
+    return call
+
+
+LONGER = TINY_SUITE.replace("total_timesteps = 200", "total_timesteps = 300")
+GRU, LSTM = (("--architectures", name, "--seeds", 1) for name in ("gru", "lstm"))
+
+
+def options_of(plan):
+    return [one.command.partition("--out ")[2].partition(" ")[2] for one in plan.commands]
+
+
+def test_the_plan_keeps_every_command_that_trained_something(run):
+    run(TINY_SUITE, *GRU)
+    for again in (LSTM, GRU, LSTM):  # the latter two have nothing to do
+        plan, report = run(TINY_SUITE, *again)
+        assert options_of(plan) == ["--architectures gru --seeds 1", "--architectures lstm --seeds 1"]
+        assert len(plan.configs) == 4
+        assert report.index(plan.commands[0].command) < report.index(plan.commands[1].command)
+        assert "Changed suite" not in report
+
+
+@pytest.mark.parametrize("first", [GRU, ("--architectures", "lstm", "--seeds", 2)], ids=["memory", "seed"])
+def test_a_suite_that_was_changed_between_commands_is_told(first, run):
+    run(TINY_SUITE, *first)
+    plan, report = run(LONGER, *LSTM)
+    assert plan.suite_changes == [1]
+    assert "**Changed suite**" in report and "command 2: membench run" in report
+    assert "200 steps" in report and "300 steps" in report
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        f"# A remark.\n{TINY_SUITE}",
+        TINY_SUITE.replace("seeds = 2", "seeds = 1").replace("Does it", "Will it"),
+        TINY_SUITE.replace('["gru", "lstm"]', '["lstm", "gru"]'),
+    ],
+    ids=["remark", "seeds", "memories"],
+)
+def test_what_no_run_depends_on_is_no_change_of_a_suite(suite, run):
+    run(TINY_SUITE, *GRU)
+    plan, report = run(suite, *LSTM)
+    assert len(plan.commands) == 2 and plan.suite_changes == []
+    assert "Changed suite" not in report
+
+
+def test_commands_of_which_no_run_is_left_are_not_told(run):
+    run(TINY_SUITE, *GRU)
+    plan, report = run(LONGER, *GRU)
+    assert len(plan.commands) == 1 and {config.total_timesteps for config in plan.configs} == {300}
+    assert "Changed suite" not in report and "Setting" not in report

@@ -31,7 +31,7 @@ HEADING = ReportHeading(
     suite="horizons",
     profile="quick",
     question="How far back can each memory remember?",
-    command="membench run --suite horizons",
+    commands=["membench run --suite horizons"],
     seeds=[0, 1, 2],
 )
 

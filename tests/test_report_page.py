@@ -144,7 +144,7 @@ def test_the_answer_comes_first(tmp_path):
 
 def test_whatever_people_type_is_text(tmp_path):
     heading = ReportHeading(
-        suite=SCRIPT, profile=MARKUP, question=f"<b>{MARKUP}", command=f"run {MARKUP}", seeds=[0]
+        suite=SCRIPT, profile=MARKUP, question=f"<b>{MARKUP}", commands=[f"run {MARKUP}"], seeds=[0]
     )
     machine = {"processor": MARKUP, "cores": 2}
     records = [
@@ -219,7 +219,7 @@ def test_how_it_was_run_tells_what_is_not_there(tmp_path):
     lost = make_record("lstm", status="diverged", success=None, error="loss nan")
     _, page = write(tmp_path, [make_record(), mixed, lost], ("mamba, seed 2",), ("x.json: broken",))
     _, _, run = page.text.rpartition("How it was run")
-    for fact in (HEADING.command, "seeds 0, 1, 2", "3 of 4 planned runs", "1 of them diverged or failed"):
+    for fact in (*HEADING.commands, "seeds 0, 1, 2", "3 of 4 planned runs", "1 of them diverged or failed"):
         assert fact in run
     for fact in ("no record: mamba, seed 2", "skipped: x.json: broken", "1 runs share", "loss nan"):
         assert fact in run

@@ -74,17 +74,26 @@ def keeping_what_is_done(results: Path, *, refresh: bool) -> Iterator[None]:
         sys.exit(1)
 
 
+def usable_records(configs: list["RunConfig"], results: Path) -> list["RunRecord"]:
+    """Return the records of those runs that a results folder holds already and that did not fail."""
+    from membench.records import read_records
+
+    wanted = {config.run_id for config in configs}
+    return [
+        record
+        for record in read_records(results)[0]
+        if record.status != "failed" and record.config.run_id in wanted
+    ]
+
+
 def carry_out(
     configs: list["RunConfig"], results: Path, care: Care, engine: Engine, *, refresh: bool = False
 ) -> list["RunRecord"]:
     """Do those runs that the results folder lacks or that failed, or with `refresh` all, with a display."""
     from membench.display import SuiteDisplay
     from membench.execute import forget_checkpoints, run_all
-    from membench.records import read_records
 
-    wanted = {config.run_id for config in configs}
-    records = [] if refresh else read_records(results)[0]
-    records = [record for record in records if record.status != "failed" and record.config.run_id in wanted]
+    records = [] if refresh else usable_records(configs, results)
     present = {record.config.run_id for record in records}
     missing = [config for config in configs if config.run_id not in present]
     num_present = len(configs) - len(missing)

@@ -43,12 +43,11 @@ def compare(
     """
     from membench.catalogue import check_architecture_name
     from membench.folders import make_writable_folder
-    from membench.frame import to_frame
     from membench.plan import planned_runs
     from membench.provenance import mixtures
     from membench.report import costs
+    from membench.report.evidence import frames_by_suite
     from membench.report.files import write_table
-    from membench.report.frame import tidy
     from membench.report.looks import display_name
     from membench.report.pairs import REMEDY, Evidence, pair_table
     from membench.untrusted import refuse_links
@@ -63,11 +62,12 @@ def compare(
     measurements = costs.find_measurements(bench or folder)
     if bench and measurements is None:
         raise InputError(f"--bench {str(bench)!r}: no {costs.COSTS_FILE} is in there")
-    for sentence in [*left_out, *mixtures(every_record)]:
+    frames, without_one_budget = frames_by_suite(by_suite)
+    for sentence in [*left_out, *without_one_budget, *mixtures(every_record)]:
         say(sentence)
     measured = costs.read_measurements(measurements).costs if measurements else []
     evidence = Evidence(
-        {suite: tidy(to_frame(runs.records)) for suite, runs in by_suite.items()},
+        frames,
         by_suite,
         costs.to_frame(measured) if measured else None,
         measurements,

@@ -89,7 +89,8 @@ def show_report(
             suite=plan.suite,
             profile=plan.profile,
             question=plan.question,
-            command=plan.command,
+            commands=[one.command for one in plan.commands],
+            suite_changes=plan.suite_changes,
             seeds=sorted({config.seed for config in plan.configs}),
         )
         files = write_report(out or results, records, missing, complaints, heading)

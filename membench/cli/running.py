@@ -15,6 +15,7 @@ from membench.cli.carrying_out import (
     open_results_folder,
     tell_what_was_made_otherwise,
     train_with_display,
+    usable_records,
 )
 from membench.cli.options import (
     Given,
@@ -75,9 +76,9 @@ def run(
     Runs that the results folder holds already are not done again, unless they failed: the same command goes
     on where it stopped.
     """
-    from membench.suite import load_suite, plan_runs
+    from membench.suite import load_suite, plan_runs, suite_digest
 
-    overrides = given.overrides()
+    overrides, preset = given.overrides(), given.load_preset()
     suite = load_suite(suite_name)
     load_pytorch_on_the_side(engine)
 
@@ -89,7 +90,7 @@ def run(
         profile_name,
         architectures=architectures.split(",") if architectures else None,
         num_seeds=num_seeds,
-        preset=given.load_preset(),
+        preset=preset,
         overrides=overrides,
         num_parameters=given.num_parameters,
         source=suite_name,
@@ -102,13 +103,16 @@ def run(
         profile=profile_name,
         question=suite.question,
         command=command_for_all(),
+        suite_digest=suite_digest(suite, profile_name, preset),
         preset=given.preset,
         overrides=overrides,
         num_parameters=given.num_parameters,
         configs=configs,
     )
-    write_plan(results, plan.extended(read_plan(results)))
-    finished = carry_out(shard_of(configs, *engine.shard), results, care, engine, refresh=refresh)
+    configs = shard_of(configs, *engine.shard)
+    trains = refresh or len(usable_records(configs, results)) < len(configs)
+    write_plan(results, plan.extended(read_plan(results), trains=trains))
+    finished = carry_out(configs, results, care, engine, refresh=refresh)
     show_report(results, as_json=as_json)
     if any(record.status == "failed" for record in finished):
         sys.exit(1)

@@ -48,18 +48,18 @@ def claims(results: Path, out: Path | None, as_json: bool) -> None:
     DIR is one results folder, or holds several, one per suite.
     """
     from membench.folders import make_writable_folder
-    from membench.frame import to_frame
     from membench.plan import runs_by_suite
     from membench.provenance import mixtures
     from membench.report.claims import claims_table
+    from membench.report.evidence import frames_by_suite
     from membench.report.files import write_table
-    from membench.report.frame import tidy
 
     by_suite, left_out = runs_by_suite(results)
     every_record = [record for runs in by_suite.values() for record in runs.records]
-    for sentence in [*left_out, *mixtures(every_record)]:
+    frames, without_one_budget = frames_by_suite(by_suite)
+    for sentence in [*left_out, *without_one_budget, *mixtures(every_record)]:
         say(sentence)
-    table = claims_table({suite: tidy(to_frame(runs.records)) for suite, runs in by_suite.items()})
+    table = claims_table(frames)
     make_writable_folder(out or results)
     files = write_table(out or results, "claims", table)
     if as_json:

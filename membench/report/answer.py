@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import cell_heading, cell_names, differ_by_horizon_only, is_ladder, num_solved
+from membench.report.frame import (
+    cell_heading,
+    cell_names,
+    cells,
+    differ_by_horizon_only,
+    is_ladder,
+    num_solved,
+)
 from membench.report.frontier import frontier_table
 from membench.report.generalisation import success_at
 from membench.report.looks import display_name
@@ -136,14 +143,16 @@ def _over_cells(frame: pd.DataFrame) -> str:
 
 def _climbs(frame: pd.DataFrame) -> str:
     """Return how far each memory climbed, those first that climbed furthest."""
-    medians = frontier_table(frame).values.set_index("architecture").median_frontier
-    medians = medians.sort_values(ascending=False, kind="stable")
-    clauses = [
-        f"{display_name(str(name))} {_horizon(median)} ({_spread(frame.loc[frame.architecture == name])})"
-        for name, median in medians[:MOST_NAMES].items()
-    ]
-    if len(rest := medians[MOST_NAMES:]):
-        clauses.append(f"the medians of the other {len(rest)} memories are {_horizon(rest.max())} or less")
+    medians = zip(frontier_table(frame).values.median_frontier, cells(frame), strict=True)
+    climbed = sorted(medians, key=lambda one: -one[0])
+    has_one_cell = len(cell_names(frame)) == 1
+    clauses = []
+    for median, cell in climbed[:MOST_NAMES]:
+        where = "" if has_one_cell else f" with “{cell.name}”"
+        clauses.append(f"{display_name(cell.architecture)}{where} {_horizon(median)} ({_spread(cell.runs)})")
+    if rest := climbed[MOST_NAMES:]:
+        others = f"{len(rest)} {'memories' if has_one_cell else 'cells'}"
+        clauses.append(f"the medians of the other {others} are {_horizon(rest[0][0])} or less")
     return f"The longest horizon solved by climbing: {'; '.join(clauses)}.{_where_budgets_end(frame)}"
 
 

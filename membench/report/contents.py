@@ -1,12 +1,12 @@
 """What a report is made from: the runs, their tables and figures, and the facts that its pages state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 
-from membench.frame import told_settings
+from membench.frame import told_budget, told_settings
 from membench.provenance import code_origins, machine_origins, mixtures, numbered
 from membench.records import RunRecord
 from membench.report.answer import answer
@@ -21,10 +21,12 @@ class ReportHeading:
     profile: str
     question: str
     """What the suite answers, in one sentence."""
-    command: str
-    """What made the runs, as typed."""
+    commands: list[str]
+    """What made the runs, as typed, in order."""
     seeds: list[int]
     """Those planned."""
+    suite_changes: Sequence[int] = ()
+    """The places in `commands` of those before which the suite was changed."""
 
     @property
     def about(self) -> str:
@@ -70,6 +72,7 @@ class Contents:
             (
                 *(record.architecture, record.config.task, record.config.objective, record.seed),
                 *told_settings(record.config).items(),
+                *told_budget(record.config).items(),
             )
             for record in self.records
         }

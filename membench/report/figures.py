@@ -20,6 +20,7 @@ from membench.report.frame import (
     is_ladder,
     is_lost,
     median_time,
+    success_by_seed,
     varies_in_what_is_shown,
 )
 from membench.report.frontier import frontier_figure
@@ -68,7 +69,7 @@ def success_figure(frame: pd.DataFrame) -> Figure:
         axes.plot(places, success, look.marker, color=look.colour, alpha=0.6, markeredgewidth=0)
         cross_out(axes, places, success, is_lost(cell.runs))
         means[cell.architecture].append((axis.joint(cell), float(success.mean())))
-        if interval := stats.bootstrap_interval(success.tolist()):
+        if interval := stats.bootstrap_interval(success_by_seed(cell.runs)):
             axes.vlines(centre, *interval, color=look.colour, linewidth=2.2)
     _join(axes, axis, means, found)
     axes.set(ylim=(-0.03, 1.05), ylabel="success (share of right answers)")

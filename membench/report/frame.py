@@ -10,8 +10,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
 
 from membench import stats
+from membench.frame import BUDGET
 from membench.report.looks import in_order
 from membench.stats import MedianTime
 
@@ -74,6 +76,9 @@ SETTING_NAMES: dict[str, Callable[[Any], str]] = {
     "compute.precision": str,
     "memory.residual": lambda is_on: "residual" if is_on else "no residual",
     "memory.layer_norm": lambda is_on: "LayerNorm" if is_on else "no LayerNorm",
+    "total_timesteps": "{:,.0f} steps".format,
+    "matched_parameters": "matched to {:,.0f} parameters".format,
+    "ladder": lambda is_on: "ladder" if is_on else "no ladder",
 }
 """How settings are named that tell cells apart; others by their last word and their value."""
 
@@ -118,9 +123,11 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     so that what else runs there slows none down, and per second on a GPU. `counted_success` is `success`, or
     `chance` where that was not measured; `bits` is what it recalled of `bits_shown`; `cell` names the run's
     cell; `cell_place` is that cell's place in the order. Every setting that differs between the runs of one
-    memory is a column, missing where not stated.
+    memory is a column, missing where not stated; so is whatever of `BUDGET` would differ within a cell, and
+    it is one of the `settings` then.
     """
     frame = frame.assign(**_varying_settings(frame))
+    frame = frame.assign(**_unequal_budgets(frame))
     frame = frame.assign(**{name: frame[name].astype(float) for name in WHOLE_NUMBERS + FRACTIONS})
     frame["processor_speed"] = _processor_speed(frame)
     frame["counted_success"] = frame.success.fillna(frame.chance.astype(float))
@@ -131,10 +138,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
         for success, (items, cues) in zip(frame.counted_success, asked, strict=True)
     ]
     frame["bits_shown"] = [stats.bits_recalled(1.0, items, cues) for items, cues in asked]
-    varying = varying_columns(frame)
-    order = list(dict.fromkeys(["first_horizon", *varying]))
-    frame["cell_place"] = frame.groupby(order, sort=True, dropna=False).ngroup()
-    frame["cell"] = _cell_names(frame, varying)
+    frame["cell_place"] = _by_cell(frame).ngroup()
+    frame["cell"] = _cell_names(frame, varying_columns(frame))
     places = {name: place for place, name in enumerate(in_order(frame.architecture))}
     frame["place"] = frame.architecture.map(places)
     frame = frame.sort_values(["place", "cell_place", "seed", "run_id"], ignore_index=True)
@@ -150,6 +155,37 @@ def _varying_settings(frame: pd.DataFrame) -> dict[str, list]:
         for name in names
         if any(len({settings.get(name) for settings in runs}) > 1 for runs in by_memory)
     }
+
+
+def _unequal_budgets(frame: pd.DataFrame) -> dict[str, list]:
+    """Return whatever of `BUDGET` differs within a cell, of one memory or several, as columns.
+
+    With the column `settings` that states it. Pooled, runs of several budgets would count as so many seeds.
+    """
+    by_cell = [list(budgets) for _, budgets in _by_cell(frame).budget]
+    unequal = [name for name in BUDGET if any(len({one[name] for one in cell}) > 1 for cell in by_cell)]
+    if not unequal:
+        return {}
+    told = [{name: budget[name] for name in unequal} for budget in frame.budget]
+    settings = [stated | budget for stated, budget in zip(frame.settings, told, strict=True)]
+    return {"settings": settings} | {name: [budget[name] for budget in told] for name in unequal}
+
+
+def unequal_budgets(frame: pd.DataFrame) -> list[str]:
+    """Return whatever of `BUDGET` tells cells of a tidy frame apart that are alike in all else."""
+    return [name for name in BUDGET if name in varying_settings(frame)]
+
+
+def budget_names(values: pd.DataFrame) -> list[str]:
+    """Return, row by row, the budget that the columns of `BUDGET` among those of some values state."""
+    stated = [name for name in BUDGET if name in values]
+    return [_cell_name(row, stated) for row in values.to_dict("records")]
+
+
+def _by_cell(frame: pd.DataFrame) -> DataFrameGroupBy:
+    """Return the runs grouped by what tells cells apart, in the order of the cells."""
+    order = list(dict.fromkeys(["first_horizon", *varying_columns(frame)]))
+    return frame.groupby(order, sort=True, dropna=False)
 
 
 def varying_settings(frame: pd.DataFrame) -> list[str]:
@@ -237,6 +273,14 @@ def cells(frame: pd.DataFrame) -> Iterator[Cell]:
 def is_lost(runs: pd.DataFrame) -> pd.Series:
     """Return which runs diverged or failed."""
     return runs.status.isin(["diverged", "failed"])
+
+
+def success_by_seed(runs: pd.DataFrame) -> list[float]:
+    """Return the success of the runs of one cell, seed by seed; that of a repeated seed is its runs' mean.
+
+    Runs of one seed are no independent draws, so that an interval must not count them as several.
+    """
+    return runs.groupby("seed").counted_success.mean().tolist()
 
 
 def num_solved(runs: pd.DataFrame) -> int:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from membench.report import text
-from membench.report.frame import is_lost
+from membench.report.frame import cell_heading, cell_names, cells, is_lost
 from membench.report.looks import Look, display_name, looks
 from membench.report.panels import WIDTH, large_numbers, legend, note, say_nothing_here
 from membench.report.sizes import shown_sizes, size_columns, sizes
@@ -20,15 +20,15 @@ def frontier_table(frame: pd.DataFrame) -> Table:
     """Return the longest horizon that ladders solved, by architecture: the median and every seed's.
 
     Beside them, the longest that their budgets had room for, and the median of when ladders had solved the
-    median one.
+    median one. By cell, too, where there are several.
     """
-    rows = []
-    for architecture, runs in frame.groupby("architecture", sort=False):
-        frontiers = runs.frontier.fillna(0)
+    rows, by = [], ["architecture", *["cell"] * (len(cell_names(frame)) > 1)]
+    for cell in cells(frame):
+        runs, frontiers = cell.runs, cell.runs.frontier.fillna(0)
         median = frontiers.quantile(0.5, interpolation="lower")
         rows.append(
-            {
-                "architecture": architecture,
+            {name: cell.key[name] for name in by}
+            | {
                 "runs": len(runs),
                 "median_frontier": median,
                 "by_seed": " ".join(f"{frontier:.0f}" for frontier in frontiers),
@@ -44,11 +44,13 @@ def frontier_table(frame: pd.DataFrame) -> Table:
     times = ["median_steps_to_frontier", "median_seconds_to_frontier"]
     bounds = ["steps_to_frontier_is_lower_bound", "seconds_to_frontier_is_lower_bound"]
     cost = [*size_columns("parameters"), "steps_per_second"]
-    columns = ["architecture", "runs", *reached, *times, *bounds, "mean_success", *cost]
+    columns = [*by, "runs", *reached, *times, *bounds, "mean_success", *cost]
     values = pd.DataFrame(rows, columns=columns)
     every_seed = [", ".join(text.count(float(one)) for one in seeds.split()) for seeds in values.by_seed]
-    shown = {
-        "Memory": values.architecture.map(display_name),
+    shown = {"Memory": values.architecture.map(display_name)}
+    if "cell" in values:
+        shown[cell_heading(frame)] = values.cell
+    shown |= {
         "Frontier": values.median_frontier.map(text.count),
         "Every seed": every_seed,
         "At most": values.highest_rung.map(text.count),

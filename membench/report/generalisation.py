@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import Cell, cell_names, cells, differ_by_horizon_only
+from membench.report.frame import Cell, cell_names, cells, differ_by_horizon_only, success_by_seed
 from membench.report.judging import Finding, Judge, verdict_of_seeds
 from membench.report.looks import Look, looks
 from membench.report.panels import GREY, WIDTH, chance_line, chance_note, legend, note
@@ -34,13 +34,18 @@ def success_at(runs: pd.DataFrame) -> Iterator[tuple[int, list[float]]]:
         )
 
 
+def _by_seed(cell: Cell, success: list[float]) -> list[float]:
+    return success_by_seed(cell.runs.assign(counted_success=success))
+
+
 def generalisation_table(frame: pd.DataFrame) -> Table:
     """Return success by architecture, cell and test horizon: mean, interval over seeds, every seed."""
     rows, intervals = [], []
     for cell in cells(frame):
         for horizon, success in success_at(cell.runs):
-            found = stats.bootstrap_interval(success)
-            intervals.append(text.interval(found) if found else stats.why_no_interval([success]))
+            by_seed = _by_seed(cell, success)
+            found = stats.bootstrap_interval(by_seed)
+            intervals.append(text.interval(found) if found else stats.why_no_interval([by_seed]))
             low, high = found or (np.nan, np.nan)
             rows.append(
                 cell.key
@@ -85,7 +90,7 @@ def _line(axes: Axes, cell: Cell, look: Look, shift: float) -> None:
     means = [float(np.mean(success)) for _, success in points]
     axes.plot(places, means, color=look.colour, linewidth=1)
     for place, mean, (_, success) in zip(places, means, points, strict=True):
-        if interval := stats.bootstrap_interval(success):
+        if interval := stats.bootstrap_interval(_by_seed(cell, success)):
             axes.plot(place, mean, look.marker, color=look.colour)
             axes.vlines(place, *interval, color=look.colour, linewidth=1.6)
         else:

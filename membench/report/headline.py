@@ -5,11 +5,13 @@ import pandas as pd
 from membench.report import text
 from membench.report.frame import (
     CELL_COLUMNS,
+    budget_names,
     cell_names,
     differ_by_horizon_only,
     is_ladder,
     num_solved,
     tidy,
+    unequal_budgets,
     varies_in_what_is_shown,
     varying_settings,
 )
@@ -80,18 +82,21 @@ def _success(mean: float, num_solved: int, num_runs: int) -> str:
 
 
 def _capacity_headline(frame: pd.DataFrame) -> Table:
-    rows, settings = [], varying_settings(frame)
-    for architecture, runs in frame.groupby("architecture", sort=False):
+    rows, budgets = [], unequal_budgets(frame)
+    settings = [name for name in varying_settings(frame) if name not in budgets]
+    for _, runs in frame.groupby(["architecture", *budgets], sort=False, dropna=False):
         at_usual_size = runs.loc[runs[settings].isna().all(axis=1)]
         runs = at_usual_size if len(at_usual_size) else runs
         by_task = runs.groupby(list(CELL_COLUMNS), dropna=False).agg({"bits": "mean", "bits_shown": "mean"})
-        row = {"architecture": architecture, "solved": num_solved(runs), "runs": len(runs)}
+        row = runs[["architecture", *budgets]].iloc[0].to_dict()
+        row |= {"solved": num_solved(runs), "runs": len(runs)}
         row |= by_task.sum().to_dict() | sizes(runs, "parameters")
         rows.append(row | {"steps_per_second": runs.steps_per_second.median()})
     values = pd.DataFrame(rows)
     bits = zip(values.bits.map(text.tenths), values.bits_shown.map(text.tenths), strict=True)
-    shown = {
-        "Memory": values.architecture.map(display_name),
+    shown = {"Memory": values.architecture.map(display_name)}
+    shown |= {"Budget": budget_names(values)} if budgets else {}
+    shown |= {
         "Bits recalled": [f"{recalled} of {shown}" for recalled, shown in bits],
         "Solved": [f"{solved}/{runs}" for solved, runs in zip(values.solved, values.runs, strict=True)],
         "Parameters": shown_sizes(values, "parameters"),

@@ -18,7 +18,7 @@ from membench.report import text
 from membench.report.comparisons import document_words
 from membench.report.costs import exponents_table, has_several_horizons, shown_exponent
 from membench.report.facts import FACTS, SOURCE
-from membench.report.frame import is_lost, median_time, solved_of
+from membench.report.frame import is_lost, median_time, solved_of, success_by_seed
 from membench.report.looks import display_name
 from membench.report.ranking import interval_or_why_not, strata
 from membench.report.tables import Table
@@ -92,7 +92,7 @@ def _long_sequences(evidence: Evidence, name: str, other: str) -> Found | None:
     runs = evidence.longest(name, other)
     if runs is None:
         return None
-    success = runs.counted_success.tolist()
+    success = success_by_seed(runs)
     found = stats.bootstrap_interval(success)
     enough = len(success) >= stats.MIN_SEEDS_FOR_INTERVAL
     spread = (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from membench import stats
 from membench.report import text
-from membench.report.frame import cell_names, num_solved
+from membench.report.frame import cell_names, num_solved, success_by_seed
 from membench.report.looks import display_name
 from membench.report.tables import Table
 from membench.stats import Interval, Strata
@@ -168,13 +168,13 @@ def _improvement(ours: _Successes, theirs: _Successes) -> tuple[dict, str, str]:
 
 
 def strata(runs: pd.DataFrame) -> Strata:
-    """Return the success of each cell's runs, cells in order."""
+    """Return success in each cell, seed by seed, cells in order."""
     return list(by_cell(runs).values())
 
 
 def by_cell(runs: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the success of each cell's runs, cells in order, by the cell's name."""
-    return {name: runs.counted_success[runs.cell == name].tolist() for name in cell_names(runs)}
+    """Return success in each cell, seed by seed, cells in order, by the cell's name."""
+    return {name: success_by_seed(runs.loc[runs.cell == name]) for name in cell_names(runs)}
 
 
 def by_seed(runs: pd.DataFrame) -> dict[int, dict[int, float]]:

@@ -16,6 +16,7 @@ from membench.report.frame import (
     differ_by_horizon_only,
     is_lost,
     median_time,
+    success_by_seed,
 )
 from membench.report.looks import MOST_COLOURS, Look, looks
 from membench.report.panels import (
@@ -53,7 +54,7 @@ def success_rows_figure(frame: pd.DataFrame) -> Figure:
             _dots(axes, runs.counted_success, heights, is_lost(runs).to_numpy())
             if len(runs):
                 _stroke(axes, runs.counted_success.mean(), place)
-            if interval := stats.bootstrap_interval(runs.counted_success.tolist()):
+            if interval := stats.bootstrap_interval(success_by_seed(runs)):
                 axes.hlines(place, *interval, color="black", linewidth=1.2)
         axes.set_xlim(-0.03, 1.05)
     notes = [_seed_note(), note("mean", marker="|", markersize=9, color="black"), chance_note()]

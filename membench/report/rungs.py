@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from membench.report.frame import CELL_COLUMNS, num_solved
+from membench.report.frame import CELL_COLUMNS, budget_names, num_solved, unequal_budgets
 from membench.report.looks import display_name
 from membench.report.tables import Table
 
@@ -18,18 +18,20 @@ def has_rungs(frame: pd.DataFrame) -> bool:
 
 
 def rungs_table(frame: pd.DataFrame) -> Table:
-    """Return, by architecture and task, how many runs solved each rung and what follows."""
+    """Return, by architecture, task and budget, how many runs solved each rung and what follows."""
     frame = frame.assign(rung=_rung(frame))
-    rows = []
-    for _, runs in frame.groupby(["architecture", *TASK], sort=False, dropna=False):
+    rows, budgets = [], unequal_budgets(frame)
+    for _, runs in frame.groupby(["architecture", *TASK, *budgets], sort=False, dropna=False):
         on = {rung: runs.loc[runs.rung == rung] for rung in RUNGS}
         row = {"architecture": runs.architecture.iloc[0], "horizon": runs.first_horizon.iloc[0]}
+        row |= {name: runs[name].iloc[0] for name in budgets}
         for rung, there in on.items():
             row |= {f"{rung}_solved": num_solved(there), f"{rung}_runs": len(there)}
         rows.append(row | {"verdict": verdict(on)})
     numbers = [f"{rung}_{count}" for rung in RUNGS for count in ("solved", "runs")]
-    values = pd.DataFrame(rows, columns=["architecture", "horizon", *numbers, "verdict"])
+    values = pd.DataFrame(rows, columns=["architecture", "horizon", *budgets, *numbers, "verdict"])
     shown = {"Memory": values.architecture.map(display_name), "Horizon": values.horizon.map(str)}
+    shown |= {"Budget": pd.Series(budget_names(values), dtype=str)} if budgets else {}
     for rung, name in RUNGS.items():
         counts = zip(values[f"{rung}_solved"], values[f"{rung}_runs"], strict=True)
         shown[name] = pd.Series([f"{solved}/{runs}" for solved, runs in counts], dtype=str)

@@ -16,6 +16,7 @@ from membench.report.frame import (
     censored_at,
     median_time,
     num_solved,
+    success_by_seed,
     times_to,
 )
 from membench.report.looks import display_name
@@ -40,10 +41,10 @@ def success_table(frame: pd.DataFrame) -> Table:
     """Return success by architecture and cell: mean, interval over seeds, every seed's value."""
     rows, intervals = [], []
     for cell in cells(frame):
-        success = cell.runs.counted_success
-        enough = len(success) >= stats.MIN_SEEDS_FOR_INTERVAL
-        found = stats.bootstrap_interval(success.tolist())
-        intervals.append(text.interval(found) if found else stats.why_no_interval([success.tolist()]))
+        success, by_seed = cell.runs.counted_success, success_by_seed(cell.runs)
+        enough = len(by_seed) >= stats.MIN_SEEDS_FOR_INTERVAL
+        found = stats.bootstrap_interval(by_seed)
+        intervals.append(text.interval(found) if found else stats.why_no_interval([by_seed]))
         rows.append(
             cell.key
             | {
@@ -78,7 +79,8 @@ def steps_to_solved_table(frame: pd.DataFrame) -> Table:
             row |= {f"median_{name}": median.value, f"{name}_is_lower_bound": median.is_lower_bound}
         ends = censored_at(cell.runs, "steps")
         interval = stats.median_time_interval(times_to(cell.runs, "solved", "steps"), ends)
-        low, high = interval or (math.nan, math.nan)
+        has_repeated_seeds = cell.runs.seed.duplicated().any()  # whose times have no mean if one is censored
+        low, high = (math.nan, math.nan) if interval is None or has_repeated_seeds else interval
         row |= {"steps_to_solved_low": low, "steps_to_solved_high": high}
         rows.append(row)
     names = [f"{unit}_to_{milestone}" for unit, milestone in MILESTONES]
@@ -139,7 +141,8 @@ def runs_table(frame: pd.DataFrame) -> Table:
         "Steps/s": frame.steps_per_second.map(text.rounded),
         "Error": frame.error.fillna(""),
     }
-    values = frame.drop(columns=[*STRUCTURED, "settings", "parts", "cell_place", "code", "machine"])
+    unnamed = ["settings", "budget", "parts", "cell_place", "code", "machine"]
+    values = frame.drop(columns=[*STRUCTURED, *unnamed])
     values["success_low"] = [found.low if found else math.nan for found in intervals]
     values["success_high"] = [found.high if found else math.nan for found in intervals]
     values = values.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
