@@ -1,4 +1,11 @@
-"""A memory of the user's that fails: one line names it, what it was asked for and where; no traceback."""
+"""A memory of the user's that fails is named in one line, with what it was asked for and where; no traceback.
+
+And what it prints stays out of the JSON.
+"""
+
+import json
+import subprocess
+import sys
 
 import pytest
 
@@ -13,13 +20,13 @@ class Sound(Memory):
     def __init__(self, input_size, *, hidden_size: int = 8):
         super().__init__(input_size, hidden_size)
         self.layer = nn.GRU(input_size, hidden_size, batch_first=True)
-        print("a word of its own")
+        print("a word of its own", flush=True)
 
     def initial_state(self, batch_size):
         return {"hidden": self.zeros(batch_size, self.output_size)}
 
     def forward(self, x, state, *, trace=None):
-        print("another")
+        print("another", flush=True)
         y, hidden = self.layer(x, state["hidden"].unsqueeze(0))
         return y, {"hidden": hidden[0]}
 
@@ -110,3 +117,21 @@ def test_a_run_of_a_memory_that_fails_is_recorded(in_folder, tmp_path, name):
     code, *_ = in_folder(*TRAIN, f"planted:{name}", "--out", tmp_path / "out")
     (record,), _ = read_records(tmp_path / "out")
     assert (code, record.status) == (1, "failed") and "KeyError: 'planted'" in record.error
+
+
+@pytest.mark.parametrize(
+    "command", [("describe",), ("diagnose", "--horizons", "2"), TRAIN], ids=lambda command: command[0]
+)
+def test_json_is_all_that_comes_to_standard_output(in_folder, command):
+    code, out, err = in_folder(*command, "planted:Sound", "--json")
+    assert code == 0 and isinstance(json.loads(out), dict)
+    assert "a word of its own" in err
+
+
+def test_json_is_all_that_a_command_with_processes_of_its_own_puts_out(in_folder, tmp_path):
+    command = [sys.executable, "-m", "membench", *BENCH, "planted:Sound", "--set", "memory.hidden_size=8"]
+    done = subprocess.run(
+        [*command, "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert json.loads(done.stdout)["costs"][0]["num_steps"] == 8
+    assert "another" in done.stderr

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from membench.care import DEFAULT_CARE, Care
+from membench.cli.printing import keeping_stdout_for_json
 from membench.engine import EXECUTORS, LOCAL, Engine, ExecutorName
 from membench.errors import InputError
 
@@ -39,9 +41,6 @@ memory_set_option = click.option(
 )
 device_option = click.option("--device", metavar="cpu|cuda[:N]", help="Where to train.  [default: cpu]")
 refresh_option = click.option("--refresh", is_flag=True, help="Do again what is there already.")
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
-)
 shard_option = click.option(
     "--shard", metavar="I/N", help="Do the I-th of N parts of the runs; other programs do the others."
 )
@@ -57,6 +56,20 @@ curriculum_option = click.option(
     metavar="H:STEPS,...",
     help="Train at these horizons one after another, for example 5:20000,10:30000,20:50000.",
 )
+
+
+def json_option(command: Callable) -> Callable:
+    """Give a command the option --json, as the argument `as_json`; with it, all else goes to stderr."""
+
+    @wraps(command)
+    def collect(*, as_json: bool, **parameters: Any) -> Any:
+        with keeping_stdout_for_json() if as_json else nullcontext():
+            return command(as_json=as_json, **parameters)
+
+    option = click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
+    )
+    return option(collect)
 
 
 def out_option(default: str) -> Callable:
