@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from architectures.controlled_memory import ControlledMemory, content_weights, scaled_keys
 from architectures.timescales import GATE_TIMESCALES, Timescales
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 SMALLEST_USAGE = 1e-6
 
@@ -80,10 +80,10 @@ class DNC(ControlledMemory):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_slots: int = 32,
-        slot_size: int = 32,
-        num_read_heads: int = 1,
+        hidden_size: PositiveInt = 128,
+        num_slots: PositiveInt = 32,
+        slot_size: PositiveInt = 32,
+        num_read_heads: PositiveInt = 1,
         gate_timescales: Timescales | None = (2.0, 1000.0),
     ):
         self.num_slots, self.slot_size, self.num_read_heads = num_slots, slot_size, num_read_heads

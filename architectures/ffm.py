@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from architectures.linear_scan import linear_scan
 from architectures.residual_stack import Mixer, ResidualStack
 from architectures.timescales import TIMESCALES, Timescales, log_uniform
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class FFM(ResidualStack):
@@ -48,10 +48,10 @@ class FFM(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        trace_size: int = 32,
-        context_size: int = 4,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        trace_size: PositiveInt = 32,
+        context_size: PositiveInt = 4,
         timescales: Timescales = (2.0, 1000.0),
     ):
         mixers = [FFMMixer(hidden_size, trace_size, context_size, timescales) for _ in range(num_layers)]

@@ -22,7 +22,7 @@ from architectures.causal_convolution import causal_convolution
 from architectures.matrix_memory import correct_and_read
 from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
 from architectures.timescales import TIMESCALES, Timescales, log_uniform
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class GatedDeltaNet(ResidualStack):
@@ -49,10 +49,10 @@ class GatedDeltaNet(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        num_heads: int = 4,
-        conv_width: int = 4,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        num_heads: PositiveInt = 4,
+        conv_width: PositiveInt = 4,
         timescales: Timescales = (2.0, 1000.0),
     ):
         mixers = [GatedDeltaMixer(hidden_size, num_heads, conv_width, timescales) for _ in range(num_layers)]

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from architectures.gru_sequence import gru_sequence
 from architectures.stacked_layers import layers_first, layers_last, zero_layers
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 
 class GRU(Memory):
@@ -49,8 +49,8 @@ class GRU(Memory):
         self,
         input_size: int,
         *,
-        hidden_size: int = 256,
-        num_layers: int = 2,
+        hidden_size: PositiveInt = 256,
+        num_layers: PositiveInt = 2,
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
     ):

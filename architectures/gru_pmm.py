@@ -33,7 +33,7 @@ from architectures.content_addressing import write_and_read, write_and_read_refe
 from architectures.gru import run_gru, spread_update_gates
 from architectures.stacked_layers import zero_layers
 from architectures.timescales import GATE_TIMESCALES, Timescales
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 
 class PredictiveMemoryModule(nn.Module):
@@ -184,11 +184,11 @@ class GRUPMM(EncoderWithSlots):
         self,
         input_size: int,
         *,
-        hidden_size: int = 256,
-        num_layers: int = 2,
-        num_slots: int = 64,
-        slot_size: int = 128,
-        num_read_heads: int = 4,
+        hidden_size: PositiveInt = 256,
+        num_layers: PositiveInt = 2,
+        num_slots: PositiveInt = 64,
+        slot_size: PositiveInt = 128,
+        num_read_heads: PositiveInt = 4,
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
         residual: bool = True,

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from architectures.matrix_memory import write_and_read
 from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 SMALLEST_NORMALISER = 1e-6
 """Added to z . phi(q), lest it be zero where every feature has been saturated; as in the authors' code."""
@@ -41,7 +41,14 @@ class LinearAttention(ResidualStack):
         ValueError: if hidden_size is not a multiple of num_heads.
     """
 
-    def __init__(self, input_size: int, *, hidden_size: int = 128, num_layers: int = 1, num_heads: int = 4):
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        num_heads: PositiveInt = 4,
+    ):
         mixers = [LinearAttentionMixer(hidden_size, num_heads) for _ in range(num_layers)]
         super().__init__(input_size, hidden_size, mixers)
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from architectures.linear_scan import linear_scan
 from architectures.residual_stack import Mixer, ResidualStack
 from architectures.timescales import TIMESCALES, Timescales, log_uniform
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class LRU(ResidualStack):
@@ -47,9 +47,9 @@ class LRU(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        state_size: int | None = None,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        state_size: PositiveInt | None = None,
         timescales: Timescales = (2.0, 1000.0),
         max_phase: float = math.pi / 10,
     ):

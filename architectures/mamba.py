@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from architectures.causal_convolution import causal_convolution
 from architectures.selective_scan import selective_scan, selective_scan_reference
 from architectures.timescales import STEP_SIZES, step_size_bias
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """What mamba-ssm's kernel computes in."""
@@ -70,11 +70,11 @@ class Mamba(Memory):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 2,
-        state_size: int = 16,
-        expand: int = 2,
-        conv_width: int = 4,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 2,
+        state_size: PositiveInt = 16,
+        expand: PositiveInt = 2,
+        conv_width: PositiveInt = 4,
         step_sizes: tuple[float, float] = (0.001, 0.1),
         mamba_ssm: bool = False,
         fused: bool = True,

@@ -21,7 +21,7 @@ from architectures.causal_convolution import causal_convolution
 from architectures.matrix_memory import write_and_read
 from architectures.residual_stack import Mixer, ResidualStack, head_size
 from architectures.timescales import STEP_SIZES, step_size_bias
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class Mamba2(ResidualStack):
@@ -51,12 +51,12 @@ class Mamba2(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        num_heads: int = 8,
-        state_size: int = 16,
-        expand: int = 2,
-        conv_width: int = 4,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        num_heads: PositiveInt = 8,
+        state_size: PositiveInt = 16,
+        expand: PositiveInt = 2,
+        conv_width: PositiveInt = 4,
         step_sizes: tuple[float, float] = (0.001, 0.1),
     ):
         mixers = [

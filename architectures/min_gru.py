@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from architectures.linear_scan import linear_scan
 from architectures.residual_stack import Mixer, ResidualStack
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class MinGRU(ResidualStack):
@@ -42,8 +42,8 @@ class MinGRU(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
         gate_timescales: Timescales | None = (2.0, 1000.0),
     ):
         mixers = [MinGRUMixer(hidden_size, gate_timescales) for _ in range(num_layers)]

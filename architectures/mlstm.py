@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from architectures.matrix_memory import write_and_read
 from architectures.residual_stack import Mixer, ResidualStack, head_size, split_heads
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 LARGEST_EXPONENT = 80.0
 """exp of more than 88 is infinite in float32, and a gradient through it not a number."""
@@ -53,9 +53,9 @@ class MLSTM(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        num_heads: int = 4,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        num_heads: PositiveInt = 4,
         gate_timescales: Timescales = (2.0, 1000.0),
     ):
         mixers = [MLSTMMixer(hidden_size, num_heads, gate_timescales) for _ in range(num_layers)]

@@ -8,7 +8,7 @@ chance; where it does, the task leaks.
 
 from torch import Tensor, nn
 
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 
 class NoMemory(Memory):
@@ -23,7 +23,7 @@ class NoMemory(Memory):
 
     remembers = False
 
-    def __init__(self, input_size: int, *, hidden_size: int = 256):
+    def __init__(self, input_size: int, *, hidden_size: PositiveInt = 256):
         super().__init__(input_size, hidden_size)
         self.layers = nn.Sequential(
             nn.Linear(input_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, hidden_size), nn.Tanh()

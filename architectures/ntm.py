@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from architectures.controlled_memory import ControlledMemory, content_weights, scaled_keys
 from architectures.timescales import GATE_TIMESCALES, Timescales
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class Moves(NamedTuple):
@@ -65,10 +65,10 @@ class NTM(ControlledMemory):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_slots: int = 64,
-        slot_size: int = 32,
-        num_read_heads: int = 1,
+        hidden_size: PositiveInt = 128,
+        num_slots: PositiveInt = 64,
+        slot_size: PositiveInt = 32,
+        num_read_heads: PositiveInt = 1,
         gate_timescales: Timescales | None = (2.0, 1000.0),
     ):
         self.num_heads, self.slot_size = num_read_heads + 1, slot_size

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from architectures.additive_memory import write_and_read, write_and_read_reference
 from architectures.gru import run_gru, spread_update_gates
 from architectures.timescales import GATE_TIMESCALES, Timescales
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 
 class AddressedPMM(Memory):
@@ -61,9 +61,9 @@ class AddressedPMM(Memory):
         self,
         input_size: int,
         *,
-        hidden_size: int = 256,
-        num_slots: int = 64,
-        slot_size: int = 64,
+        hidden_size: PositiveInt = 256,
+        num_slots: PositiveInt = 64,
+        slot_size: PositiveInt = 64,
         controller: Literal["gru", "feedforward"] = "gru",
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,

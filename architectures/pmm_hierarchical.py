@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from architectures.gru_pmm import EncoderWithSlots, PredictiveMemoryModule
 from architectures.timescales import GATE_TIMESCALES, Timescales
-from membench.memory import State, Trace
+from membench.memory import PositiveInt, State, Trace
 
 
 class HierarchicalPMM(EncoderWithSlots):
@@ -46,11 +46,11 @@ class HierarchicalPMM(EncoderWithSlots):
         self,
         input_size: int,
         *,
-        hidden_size: int = 256,
-        num_layers: int = 2,
-        short_shape: tuple[int, int] = (16, 64),
-        long_shape: tuple[int, int] = (256, 128),
-        num_read_heads: int = 1,
+        hidden_size: PositiveInt = 256,
+        num_layers: PositiveInt = 2,
+        short_shape: tuple[PositiveInt, PositiveInt] = (16, 64),
+        long_shape: tuple[PositiveInt, PositiveInt] = (256, 128),
+        num_read_heads: PositiveInt = 1,
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
     ):

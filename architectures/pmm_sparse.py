@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from architectures.pmm_addressed import Access, AddressedPMM, orthogonal_rows
 from architectures.timescales import Timescales
+from membench.memory import PositiveInt
 
 STEPS_PER_CHUNK = 16
 
@@ -59,10 +60,10 @@ class SparsePMM(AddressedPMM):
         self,
         input_size: int,
         *,
-        hidden_size: int = 256,
-        num_slots: int = 1024,
-        slot_size: int = 64,
-        num_active_slots: int = 8,
+        hidden_size: PositiveInt = 256,
+        num_slots: PositiveInt = 1024,
+        slot_size: PositiveInt = 64,
+        num_active_slots: PositiveInt = 8,
         gate_timescales: Timescales | None = (2.0, 1000.0),
         fused: bool = True,
     ):

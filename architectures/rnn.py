@@ -12,7 +12,7 @@ tanh saturates.
 from torch import Tensor, nn
 
 from architectures.stacked_layers import layers_first, layers_last, zero_layers
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 
 class RNN(Memory):
@@ -26,7 +26,7 @@ class RNN(Memory):
     State: `hidden` [b h] of the last layer, `lower` [b layers-1 h] of those below it.
     """
 
-    def __init__(self, input_size: int, *, hidden_size: int = 256, num_layers: int = 1):
+    def __init__(self, input_size: int, *, hidden_size: PositiveInt = 256, num_layers: PositiveInt = 1):
         super().__init__(input_size, hidden_size)
         self.rnn = nn.RNN(input_size, hidden_size, num_layers, batch_first=True)
         for layer in range(num_layers):

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from architectures.linear_scan import linear_scan
 from architectures.residual_stack import Mixer, ResidualStack
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 STRIDE = 37
 """Odd, so that with a power of two of rows every one comes up before any does again."""
@@ -56,10 +56,10 @@ class SHM(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        memory_size: int | None = None,
-        num_calibrations: int = 128,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        memory_size: PositiveInt | None = None,
+        num_calibrations: PositiveInt = 128,
     ):
         memory_size = memory_size or max(1, hidden_size // 4)
         mixers = [SHMMixer(hidden_size, memory_size, num_calibrations) for _ in range(num_layers)]

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from architectures.residual_stack import Mixer, ResidualStack, head_size
 from architectures.timescales import GATE_TIMESCALES, Timescales, carry_gate_bias
-from membench.memory import State
+from membench.memory import PositiveInt, State
 
 
 class SLSTM(ResidualStack):
@@ -48,9 +48,9 @@ class SLSTM(ResidualStack):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        num_heads: int = 4,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        num_heads: PositiveInt = 4,
         gate_timescales: Timescales = (2.0, 1000.0),
     ):
         mixers = [SLSTMMixer(hidden_size, num_heads, gate_timescales) for _ in range(num_layers)]

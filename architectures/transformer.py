@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from membench.memory import Memory, State, Trace
+from membench.memory import Memory, PositiveInt, State, Trace
 
 
 class Transformer(Memory):
@@ -44,11 +44,11 @@ class Transformer(Memory):
         self,
         input_size: int,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        num_heads: int = 4,
-        feedforward_size: int | None = None,
-        context_length: int = 1024,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        num_heads: PositiveInt = 4,
+        feedforward_size: PositiveInt | None = None,
+        context_length: PositiveInt = 1024,
     ):
         super().__init__(input_size, hidden_size)
         if num_heads < 1:

@@ -159,10 +159,7 @@ class Agent(nn.Module):
 def build_agent(config: RunConfig, task: Task) -> Agent:
     """Build the agent that `config` describes for `task`, on the CPU."""
     memory = build_memory(
-        config.architecture,
-        task.observation_size,
-        context_length=context_length_for(task),
-        **config.memory,
+        config.architecture, task.observation_size, config.memory, context_length=context_length_for(task)
     )
     head = CategoricalHead() if config.agent.head == "categorical" else GaussianHead(task.num_actions)
     return Agent(memory, head, task.num_actions, config.agent.observation_scale, config.compute)

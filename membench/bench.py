@@ -29,6 +29,7 @@ from membench.config import (
 )
 from membench.envs import make_task
 from membench.errors import InputError
+from membench.faults import blaming_memory
 from membench.stats import Interval
 
 MATMUL_SIZE = 2048
@@ -105,7 +106,9 @@ def measure_all(configs: Iterable[RunConfig], *, num_rounds: int) -> Iterator[Co
 
 
 def _work(settings: dict, num_rounds: int) -> dict:
-    return msgspec.to_builtins(measure(msgspec.convert(settings, RunConfig), num_rounds=num_rounds))
+    config = msgspec.convert(settings, RunConfig)
+    with blaming_memory(config.architecture):  # here, for no trace of an error leaves its process
+        return msgspec.to_builtins(measure(config, num_rounds=num_rounds))
 
 
 def measure(config: RunConfig, *, num_rounds: int) -> Cost:

@@ -18,6 +18,7 @@ import msgspec
 from architectures import ARCHITECTURES
 from membench.config import Settings
 from membench.errors import InputError, unknown_name
+from membench.faults import describe_error
 from membench.validation import check_finite, explain
 
 if TYPE_CHECKING:
@@ -97,20 +98,25 @@ def _takes_none(name: str, option: str) -> bool:
     return parameter is not None and type(None) in get_args(parameter.annotation)
 
 
-def build_memory(name: str, input_size: int, *, context_length: int, **options: Any) -> "Memory":
-    """Build the memory `name`; one with a cache gets `context_length` unless its options set it.
+def build_memory(name: str, input_size: int, options: Settings, *, context_length: int) -> "Memory":
+    """Build the memory `name`; one with a cache gets `context_length` unless its options set a longer one.
 
     Raises:
-        InputError: for an unknown name, or options that the class does not take or refuses.
+        InputError: for an unknown name, options that the class does not take or refuses, or an error in it.
     """
     if "context_length" in memory_options(name):
         options = {"context_length": context_length} | options
     options = check_memory_options(name, options)
+    if (given := options.get("context_length")) is not None and given < context_length:
+        raise InputError(
+            f"memory of {name!r}: context_length {given}: must be at least {context_length}, the steps that "
+            "it will meet"
+        )
     try:
         return load_architecture(name)(input_size=input_size, **options)
     except ValueError as error:
         raise InputError(f"memory of {name!r}: {error}") from error
-    except (ArithmeticError, MemoryError, RuntimeError) as error:  # sizes that no tensor can have
+    except Exception as error:  # sizes that no tensor can have, or a fault of the class
         raise InputError(
-            f"memory of {name!r}: cannot be built with {options} ({type(error).__name__}: {error})"
+            f"memory of {name!r}: cannot be built with {options} ({describe_error(error)})"
         ) from error

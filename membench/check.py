@@ -69,6 +69,6 @@ def examine_law(name: str, law: Law, build: Build) -> LawResult:
 
 def _builder(name: str, options: dict[str, Any]) -> Build:
     def build() -> Memory:
-        return build_memory(name, INPUT_SIZE, context_length=STEPS, **options)
+        return build_memory(name, INPUT_SIZE, options, context_length=STEPS)
 
     return build

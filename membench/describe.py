@@ -23,6 +23,7 @@ from membench.agent import Agent, build_agent
 from membench.catalogue import load_architecture
 from membench.config import RunConfig
 from membench.envs import make_task
+from membench.faults import blaming_memory
 from membench.memory import Memory, State
 
 
@@ -81,15 +82,16 @@ def seconds_per_acting_step(agent: Agent, num_steps: int) -> float:
 def describe_agent(config: RunConfig) -> dict[str, Any]:
     """Return everything on this page about the agent of `config`, ready for JSON."""
     task = make_task(config.task)
-    agent = build_agent(config, task)
-    return {
-        "name": config.architecture,
-        "task": config.task,
-        "parameters": count_parameters(agent),
-        "state_bytes": state_bytes(agent.memory),
-        "seconds_per_acting_step": seconds_per_acting_step(agent, task.max_episode_steps),
-        "flops_per_step": flops_per_step(agent.memory, task.max_episode_steps),
-    }
+    with blaming_memory(config.architecture):
+        agent = build_agent(config, task)
+        return {
+            "name": config.architecture,
+            "task": config.task,
+            "parameters": count_parameters(agent),
+            "state_bytes": state_bytes(agent.memory),
+            "seconds_per_acting_step": seconds_per_acting_step(agent, task.max_episode_steps),
+            "flops_per_step": flops_per_step(agent.memory, task.max_episode_steps),
+        }
 
 
 def versions(architecture: str | None = None) -> dict[str, str]:

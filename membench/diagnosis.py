@@ -17,6 +17,7 @@ from membench.agent import Agent, build_agent
 from membench.config import PPOConfig, RunConfig
 from membench.envs import Episodes, OpenLoopTask, Task, make_task
 from membench.envs.episodes import as_open_loop
+from membench.faults import blaming_memory
 from membench.ppo import generalised_advantages, normalised
 from membench.records import CueGradient
 from membench.rollout import collect_open_loop, draw_noise
@@ -49,11 +50,13 @@ def diagnose(config: RunConfig) -> Diagnosis:
     """Return the diagnosis of the agent that a run of `config` would begin with.
 
     Raises:
-        InputError: for a task whose observations depend on actions: an untrained agent may never be asked.
+        InputError: for a task whose observations depend on actions: an untrained agent may never be asked;
+            and for an error in a memory of the user's.
     """
     task, random = as_open_loop(make_task(config.task), "a diagnosis"), RandomStreams(config.seed)
     torch.manual_seed(random.initialisation)
-    return diagnose_agent(build_agent(config, task), task, config.ppo)
+    with blaming_memory(config.architecture):
+        return diagnose_agent(build_agent(config, task), task, config.ppo)
 
 
 def diagnose_agent(agent: Agent, task: OpenLoopTask, config: PPOConfig) -> Diagnosis:

@@ -20,6 +20,7 @@ from membench.envs import make_task
 from membench.errors import InputError
 from membench.executors import Assignment, Ending, Executor, Job, Refusal, make_executor
 from membench.executors.processes import noticing_stops
+from membench.faults import blaming_memory
 from membench.folders import Stamp, make_results_folder, record_path, stamp_of
 from membench.progress import Note, read_note
 from membench.records import RunRecord, read_record, write_record
@@ -54,7 +55,7 @@ def check_runnable(configs: list[RunConfig], engine: Engine = LOCAL) -> None:
         for config in configs
     }
     for config in distinct.values():
-        with torch.device("meta"):
+        with torch.device("meta"), blaming_memory(config.architecture):
             build_agent(config, make_task(config.task))
     for config in configs:
         for horizon in [stage.horizon for stage in config.curriculum] + config.evaluation.horizons:

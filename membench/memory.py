@@ -8,10 +8,14 @@ o output feature. Order is always batch, time, feature.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
+
+PositiveInt: TypeAlias = Annotated[int, Meta(ge=1)]
+"""The type of an option that is a size or a number of parts: where it stands, less than 1 is refused."""
 
 State: TypeAlias = dict[str, Any]
 """What a memory carries from one step to the next: a dict of tensors, nested where that helps.

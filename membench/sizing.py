@@ -14,6 +14,7 @@ from membench.config import RunConfig, build_config, merge, nest, to_settings
 from membench.describe import count_parameters
 from membench.envs import make_task
 from membench.errors import InputError
+from membench.faults import blaming_memory
 
 TOLERANCE = 0.05
 WIDTH_STEPS = (8, 1)
@@ -73,6 +74,8 @@ def _sizes(settings: bytes, num_parameters: int) -> dict[str, int]:
         sizes = _with_feedforward_size(nearest, num_parameters, count)
         if sizes and abs(count(**sizes) - num_parameters) <= TOLERANCE * num_parameters:
             return sizes
+    if count(nearest) == -math.inf:  # refused at every width, and why is what is to be told
+        num_parameters_of(msgspec.structs.replace(config, memory=config.memory | {"hidden_size": nearest}))
     raise InputError(
         f"--match-parameters {num_parameters}: no width of {config.architecture!r} comes within 5 %; the "
         f"nearest, {nearest}, has {count(nearest):,.0f}"
@@ -92,5 +95,5 @@ def _with_feedforward_size(nearest: int, num_parameters: int, count: Callable[..
 def num_parameters_of(config: RunConfig) -> int:
     """Return the trainable parameters of the agent of `config`, built without memory (meta device)."""
     leave_compiler_out()
-    with torch.device("meta"):
+    with torch.device("meta"), blaming_memory(config.architecture):
         return count_parameters(build_agent(config, make_task(config.task)))["total"]

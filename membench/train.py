@@ -125,6 +125,8 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
     finite = all(parameter.isfinite().all() for parameter in agent.parameters())
     outcome = training.finish()._asdict() if finite else {}
     identity = _identity(config, examined) | {"horizon": horizon}
+    with_room = build_agent(config, first)
+    with_room.make_room_for(examined)
     return RunRecord(
         **identity,
         **outcome,
@@ -144,7 +146,7 @@ def _record(training: Training, status: Status, error: str | None) -> RunRecord:
         steps_per_second=training.steps / training.training_seconds if training.steps else None,
         peak_memory_bytes=training.usage.peak_memory_bytes,
         parameters=describe.count_parameters(agent),
-        state_bytes=describe.state_bytes(build_agent(config, examined).memory),
+        state_bytes=describe.state_bytes(with_room.memory),
         kernels=sorted(agent.memory.kernels),
         flops_per_step=describe.flops_per_step(build_agent(config, first).memory, first.max_episode_steps),
         curve=training.curve,

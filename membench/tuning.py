@@ -19,6 +19,7 @@ from membench.config import RunConfig, Settings, build_config, merge, nest
 from membench.errors import InputError
 from membench.folders import atomic_writer
 from membench.records import RunRecord
+from membench.validation import shown
 
 NUM_TRIALS = 8
 LEARNING_RATES = (5e-4, 8e-3)
@@ -66,8 +67,17 @@ def own_settings(architecture: str) -> Settings:
 
 
 def trial_settings(architecture: str) -> list[Settings]:
-    """Return the settings that a search tries."""
+    """Return the settings that a search tries.
+
+    Raises:
+        InputError: for a memory with no initialisation or more of them than there are trials.
+    """
     initialisations = load_architecture(architecture).initialisations
+    if not 1 <= len(initialisations) <= NUM_TRIALS:
+        raise InputError(
+            f"architecture {architecture!r}: initialisations {shown(initialisations)}: must be from 1 to "
+            f"{NUM_TRIALS} sets of options, ({{}},) where there is nothing to choose"
+        )
     num_rates = NUM_TRIALS // len(initialisations)
     return [
         merge(nest("ppo.learning_rate", float(f"{rate:.2g}")), {"memory": options} if options else {})

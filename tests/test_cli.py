@@ -73,7 +73,10 @@ def suite(tmp_path):
         ),
         (["run"], "Missing option '--suite'"),
         (["train", "--architecture", "gru", "--horizon", "-3"], "'--horizon': -3 is not in the range x>=0"),
-        (["train", "--architecture", "gru", "--set", "task.horizon=-3"], "task.horizon: Expected `int` >= 0"),
+        (
+            ["train", "--architecture", "gru", "--set", "task.min_horizon=-3"],
+            "task.min_horizon: Expected `int`",
+        ),
         (["train", "--architecture", "gru", "--set", "ppo.discount=nan"], "finite"),
         (["train", "--architecture", "gru", "--curriculum", "5:20k"], "must be HORIZON:STEPS,..."),
         (["train", "--architecture", "gru", "--curriculum", "5:0"], "--curriculum: curriculum.0.timesteps"),
@@ -92,12 +95,46 @@ def suite(tmp_path):
                 "gru",
                 "--curriculum",
                 "5:9,6:9",
-                "--horizon",
-                "5",
                 "--set",
                 "ladder=true",
             ],
             "curriculum and ladder: must not both be set",
+        ),
+        (
+            ["train", "--architecture", "gru", "--curriculum", "5:9,6:9", "--horizon", "6"],
+            "--horizon: is decided by --curriculum",
+        ),
+        (
+            ["train", "--architecture", "gru", "--curriculum", "5:9", "--total-timesteps", "9"],
+            "--total-timesteps: is decided by --curriculum",
+        ),
+        *(
+            (
+                ["train", "--architecture", "gru", "--set", f"{field}=2"],
+                f"--set {field}: is decided by {option}",
+            )
+            for field, option in (
+                ("architecture", "--architecture"),
+                ("task.horizon", "--horizon"),
+                ("seed", "--seed"),
+                ("total_timesteps", "--total-timesteps"),
+                ("device", "--device"),
+                ("curriculum", "--curriculum"),
+                ("matched_parameters", "--match-parameters"),
+            )
+        ),
+        (
+            ["train", "--architecture", "gru", "--set", "task={horizon = 3}"],
+            "--set task.horizon: is decided by",
+        ),
+        *(
+            (["run", "--suite", "horizons", "--set", assignment], f"is decided by {option}")
+            for assignment, option in (("architecture=lstm", "--architectures"), ("seed=1", "--seeds"))
+        ),
+        *(
+            ([command, "gru", "--set", assignment], f"is decided by {option} here")
+            for command, horizon in (("describe", "--horizon"), ("diagnose", "--horizons"))
+            for assignment, option in (("task.horizon=5", horizon), ("architecture=lstm", "ARCHITECTURE"))
         ),
         (["train", "--architecture", "gru", "--match-parameters", "9"], "--match-parameters 9: no width"),
         (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from test_report import climb, make_record
 
 from architectures import ARCHITECTURES
 from membench.bench import Measurements
+from membench.cli import main
 from membench.folders import make_results_folder
 from membench.plan import Plan, write_plan
 from membench.records import pack_records, write_record
@@ -216,6 +218,16 @@ def test_measurements_from_strangers_are_checked(path, value, message, membench,
     file.write_text(json.dumps(content))
     code, _, err = membench("compare", *PAIR, "--results", results)
     assert code == 2 and str(file) in err and f"costs.0.{message}" in err
+
+
+def test_a_terminal_that_takes_ascii_alone_gets_what_it_can_show(results, monkeypatch):
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    with pytest.raises(SystemExit) as exit_:
+        main(["compare", *PAIR, "--results", str(results)])
+    terminal.flush()
+    shown = terminal.buffer.getvalue()
+    assert not exit_.value.code and b"Feature" not in shown and b"GRU+PMM" in shown and b"?" in shown
 
 
 def test_costs_too_small_to_be_seen_have_no_exponent(membench, results):

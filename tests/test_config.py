@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from typing import get_args
 
 import msgspec
 import pytest
 
-from membench.catalogue import build_memory, check_memory_options, load_architecture
+from architectures import ARCHITECTURES
+from membench.catalogue import build_memory, check_memory_options, load_architecture, memory_options
 from membench.config import RunConfig, build_config, merge, nest, to_settings
 from membench.errors import InputError
+from membench.memory import PositiveInt
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,35 @@ def test_option_types_are_checked():
         check_memory_options("gru", {"hidden_size": "big"})
 
 
+def wrong_numbers(annotation, value):
+    """Return values that no size or count can have; none for an option that is neither."""
+    if isinstance(value, tuple):
+        return [[wrong, *value[1:]] for wrong in (0, -1) if isinstance(value[0], int)]
+    counts = type(value) is int or PositiveInt in get_args(annotation)
+    return [0, -1, -3] * counts
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sizes_and_counts_are_at_least_one(architecture):
+    for name, option in memory_options(architecture).items():
+        for wrong in wrong_numbers(option.annotation, option.default):
+            with pytest.raises(InputError, match=rf"{name}(\.0)?: Expected `int` >= 1 \(got -?\d\)"):
+                check_memory_options(architecture, {name: wrong})
+
+
+def test_an_option_of_one_s_own_may_be_zero(tmp_path, monkeypatch):
+    text = (
+        "from membench.memory import Memory\n"
+        "class Shifted(Memory):\n"
+        "    def __init__(self, input_size, *, shift: int = 1): pass\n"
+        "    def initial_state(self, batch_size): pass\n"
+        "    def forward(self, x, state, *, trace=None): pass\n"
+    )
+    (tmp_path / "shifted.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert check_memory_options("shifted:Shifted", {"shift": 0}) == {"shift": 0}
+
+
 def test_the_word_none_stands_for_none_where_an_option_takes_it():
     assert check_memory_options("gru", {"gate_timescales": "none"}) == {"gate_timescales": None}
     with pytest.raises(InputError, match="hidden_size"):
@@ -87,7 +119,14 @@ def test_the_word_none_stands_for_none_where_an_option_takes_it():
 
 def test_what_a_class_refuses_is_an_input_error():
     with pytest.raises(InputError, match=r"memory of 'transformer': hidden_size 10: must be a multiple"):
-        build_memory("transformer", 4, context_length=5, hidden_size=10)
+        build_memory("transformer", 4, {"hidden_size": 10}, context_length=5)
+
+
+def test_a_cache_may_be_longer_than_it_must_be_but_not_shorter():
+    assert build_memory("transformer", 4, {"context_length": 9}, context_length=7).context_length == 9
+    assert build_memory("transformer", 4, {}, context_length=7).context_length == 7
+    with pytest.raises(InputError, match=r"context_length 6: must be at least 7, the steps"):
+        build_memory("transformer", 4, {"context_length": 6}, context_length=7)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ TINY = {"device": "cuda", "total_timesteps": 1_000}
 def memory_of(architecture):
     prepare_process(small_config(device="cuda"))
     torch.manual_seed(0)
-    return build_memory(architecture, INPUTS, context_length=STEPS, **small_options(architecture))
+    return build_memory(architecture, INPUTS, small_options(architecture), context_length=STEPS)
 
 
 def computed(memory, x):

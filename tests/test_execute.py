@@ -337,3 +337,13 @@ def test_the_program_does_not_grow_with_the_number_of_runs(tmp_path, capsys):
             "\nresident MiB after so many runs:", {runs: round(rss / 2**20, 1) for runs, rss in held.items()}
         )
     assert held[1_000] - held[100] < 20 * 2**20
+
+
+def test_a_command_that_is_refused_leaves_no_server_that_still_loads_pytorch(tmp_path):
+    command = [sys.executable, "-m", "membench", "train", "--architecture", "grru"]
+    with (tmp_path / "said").open("w") as said:  # a pipe would stay open for as long as a server lives
+        program = subprocess.Popen(command, cwd=tmp_path, stderr=said, start_new_session=True)
+        assert program.wait(timeout=60) == 2
+    assert "did you mean 'gru'" in (tmp_path / "said").read_text()
+    _, alive = psutil.wait_procs(members(program.pid), timeout=1)
+    assert not alive

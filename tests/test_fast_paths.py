@@ -52,7 +52,7 @@ def test_without_its_fast_path_a_memory_computes_the_same(architecture):
     results = []
     for fused, trace in ((True, None), (False, None), (True, Trace()), (False, Trace())):
         torch.manual_seed(0)
-        memory = build_memory(architecture, 3, context_length=70, hidden_size=8, fused=fused).double()
+        memory = build_memory(architecture, 3, {"hidden_size": 8, "fused": fused}, context_length=70).double()
         x = torch.randn(2, 70, 3, dtype=torch.float64)
         y, _ = memory(x, memory.initial_state(2), trace=trace)
         results.append([y.detach(), *gradients_of([y], list(memory.parameters()))])
@@ -82,7 +82,7 @@ def test_fused_decides_which_way_is_taken(architecture, module, fast, monkeypatc
     monkeypatch.setattr(f"architectures.{module}.{fast}", refuse)
     monkeypatch.setattr("architectures.mamba.has_numba", lambda: False)
     for fused in (True, False):
-        memory = build_memory(architecture, 3, context_length=9, hidden_size=8, fused=fused)
+        memory = build_memory(architecture, 3, {"hidden_size": 8, "fused": fused}, context_length=9)
         with pytest.raises(AssertionError, match="the fast path") if fused else nullcontext():
             memory(torch.randn(2, 5, 3), memory.initial_state(2))
 

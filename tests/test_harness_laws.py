@@ -29,7 +29,7 @@ RAGGED_AND_LATE = {"name": "Overwrite-v0", "num_items": 2, "min_horizon": 1, "ho
 def make_agent(architecture="gru", num_inputs=4, num_actions=4, gaussian=False, context_length=40):
     torch.manual_seed(0)
     options = small_options(architecture)
-    memory = build_memory(architecture, num_inputs, context_length=context_length, **options)
+    memory = build_memory(architecture, num_inputs, options, context_length=context_length)
     head = GaussianHead(num_actions) if gaussian else CategoricalHead()
     agent = Agent(memory, head, num_actions)
     torch.nn.init.normal_(agent.policy_head.weight)  # a policy with something to lose

@@ -163,6 +163,12 @@ def test_state_and_operations_are_those_of_the_task_alone():
     assert large.state_bytes < large.frontier * small.state_bytes
 
 
+def test_a_ladder_outgrows_the_context_length_that_it_was_given():
+    settings = CLIMBER | {"architecture": "transformer", "memory": {"context_length": 4}}
+    record = train(small_config(**settings))
+    assert record.frontier > 1 and record.status == "solved"
+
+
 def test_stages_by_steps():
     stages = build_config(merge(to_settings(small_config()), {"curriculum": CURRICULUM})).curriculum
     assert [stage_horizon(stages, steps) for steps in (0, 499, 500, 1_999, 2_000, 9_999)] == [

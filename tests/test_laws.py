@@ -13,6 +13,6 @@ def test_law(architecture, law):
     result = examine_law(
         law,
         (LAWS | HARNESS_LAWS)[law],
-        lambda: build_memory(architecture, INPUT_SIZE, context_length=STEPS, **small_options(architecture)),
+        lambda: build_memory(architecture, INPUT_SIZE, small_options(architecture), context_length=STEPS),
     )
     assert result.passed, result.detail

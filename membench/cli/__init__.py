@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
@@ -23,6 +24,8 @@ class OneLineErrors(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command that was asked for and exit; SIGTERM ends it as Ctrl-C does, with 143 for 130."""
+        if isinstance(sys.stdout, TextIOWrapper):  # which may take ASCII alone
+            sys.stdout.reconfigure(errors="replace")
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))

@@ -128,16 +128,12 @@ def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfi
     """Return a configuration per memory, of equal size where none is stated and the memory has a width.
 
     Raises:
-        InputError: for an unknown memory, or a setting that the horizons decide.
+        InputError: for an unknown memory, or a setting that another option decides.
     """
     from membench.catalogue import check_architecture_name, memory_options
     from membench.suite import load_suite
     from membench.tuning import NUM_PARAMETERS
 
-    overrides = given.overrides()
-    for part, field in (("task", "horizon"), ("ppo", "num_envs")):
-        if field in overrides.get(part, {}):
-            raise InputError(f"--set {part}.{field}: follows from --horizons and --steps-per-iteration here")
     names = architectures.split(",") if architectures else load_suite("horizons").architectures
     for name in names:
         check_architecture_name(name)

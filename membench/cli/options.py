@@ -3,7 +3,8 @@
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from membench.care import DEFAULT_CARE, Care
+from membench.cli.printing import keeping_stdout_for_json
 from membench.engine import EXECUTORS, LOCAL, Engine, ExecutorName
 from membench.errors import InputError
 
@@ -27,7 +29,8 @@ set_option = click.option(
     "assignments",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Set any field of the configuration, for example ppo.learning_rate=3e-4; wins over everything.",
+    help="Set any field of the configuration that no other option sets, for example ppo.learning_rate=3e-4; "
+    "wins over everything.",
 )
 memory_set_option = click.option(
     "--set",
@@ -38,9 +41,6 @@ memory_set_option = click.option(
 )
 device_option = click.option("--device", metavar="cpu|cuda[:N]", help="Where to train.  [default: cpu]")
 refresh_option = click.option("--refresh", is_flag=True, help="Do again what is there already.")
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
-)
 shard_option = click.option(
     "--shard", metavar="I/N", help="Do the I-th of N parts of the runs; other programs do the others."
 )
@@ -58,6 +58,20 @@ curriculum_option = click.option(
 )
 
 
+def json_option(command: Callable) -> Callable:
+    """Give a command the option --json, as the argument `as_json`; with it, all else goes to stderr."""
+
+    @wraps(command)
+    def collect(*, as_json: bool, **parameters: Any) -> Any:
+        with keeping_stdout_for_json() if as_json else nullcontext():
+            return command(as_json=as_json, **parameters)
+
+    option = click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON on standard output, and only that."
+    )
+    return option(collect)
+
+
 def out_option(default: str) -> Callable:
     """Return the option --out; `default` says in words where results go without it."""
     return click.option(
@@ -65,15 +79,35 @@ def out_option(default: str) -> Callable:
     )
 
 
+FIELDS = {
+    "architecture": "architecture",
+    "architectures": "architecture",
+    "horizon": "task.horizon",
+    "horizons": "task.horizon",
+    "seed": "seed",
+    "num_seeds": "seed",
+    "steps_per_iteration": "ppo.num_envs",
+    "total_timesteps": "total_timesteps",
+    "device": "device",
+    "curriculum": "curriculum",
+    "num_parameters": "matched_parameters",
+}
+"""Parameter of a command -> the field that it decides, which --set must then leave alone."""
+
+
 @dataclass(frozen=True)
 class Given:
-    """What a command was given by the options about settings; one that it does not have keeps its default."""
+    """What a command was given by the options about settings; one that it does not have keeps its default.
+
+    `decided` maps the fields that the command has other options or arguments for to those, as they are typed.
+    """
 
     preset: str | None = None
     assignments: tuple[str, ...] = ()
     device: str | None = None
     curriculum: str | None = None
     num_parameters: int | None = None
+    decided: dict[str, str] = field(default_factory=dict)
 
     def load_preset(self) -> "Preset | None":
         """Return the preset, if one was named."""
@@ -82,13 +116,21 @@ class Given:
         return load_preset(self.preset) if self.preset else None
 
     def overrides(self) -> "Settings":
-        """Return the settings that win over everything; the value in --set FIELD=VALUE is TOML, else text."""
-        from membench.config import build_config, merge
+        """Return the settings that win over everything; the value in --set FIELD=VALUE is TOML, else text.
 
+        Raises:
+            InputError: for settings that are none, and for a field that another option decides.
+        """
+        from membench.config import build_config, flatten, merge
+
+        assigned = merge(*map(read_assignment, self.assignments))
+        for name in flatten(assigned):
+            if name in self.decided:
+                raise InputError(f"--set {name}: is decided by {self.decided[name]} here; set it there")
         overrides = merge(
             {} if self.device is None else {"device": self.device},
             read_curriculum(self.curriculum) if self.curriculum else {},
-            *map(read_assignment, self.assignments),
+            assigned,
         )
         source = "--set" if self.assignments else "--device" if self.device else "--curriculum"
         build_config(merge({"architecture": "gru"}, overrides), source=source)
@@ -106,11 +148,22 @@ class Given:
         return self.num_parameters is None and self.preset is None and not has_width
 
     def config(self, architecture: str, flags: "Settings") -> "RunConfig":
-        """Return the configuration of a single agent; `flags` win over the preset, overrides over both."""
-        from membench.config import build_config, merge
+        """Return the configuration of a single agent; `flags` win over the preset, overrides over both.
+
+        Raises:
+            InputError: for settings that are none, and for a flag that a curriculum decides.
+        """
+        from membench.config import build_config, flatten, merge
         from membench.sizing import match_parameters
         from membench.tuning import own_settings
 
+        of_curriculum = flatten(read_curriculum(self.curriculum)) if self.curriculum else {}
+        for name in flatten(flags):
+            if name in of_curriculum:
+                raise InputError(
+                    f"{self.decided[name]}: is decided by --curriculum, whose last stage is the task's "
+                    "horizon and whose steps are the budget; give one of them"
+                )
         preset = self.load_preset()
         config = build_config(
             merge(
@@ -237,8 +290,10 @@ def settings_options(*options: Callable) -> Callable:
     def decorate(command: Callable) -> Callable:
         @wraps(command)
         def collect(**parameters: Any) -> Any:
+            typed = {param.name: param for param in click.get_current_context().command.params}
+            decided = {FIELDS[name]: how_typed(typed[name]) for name in FIELDS.keys() & parameters.keys()}
             names = [field.name for field in fields(Given) if field.name in parameters]
-            given = Given(**{name: parameters.pop(name) for name in names})
+            given = Given(**{name: parameters.pop(name) for name in names}, decided=decided)
             return command(given=given, **parameters)
 
         for option in reversed(options):
@@ -246,6 +301,11 @@ def settings_options(*options: Callable) -> Callable:
         return collect
 
     return decorate
+
+
+def how_typed(parameter: click.Parameter) -> str:
+    """Return what an option or argument is called in the help."""
+    return parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
 
 
 def read_assignment(assignment: str) -> "Settings":

@@ -2,6 +2,9 @@
 
 import json
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +30,25 @@ def say(sentence: str) -> None:
     click.echo(one_line(sentence), err=True)
 
 
+STDOUT = "membench.stdout"
+"""Where a command's context keeps standard output for its JSON."""
+
+
+@contextmanager
+def keeping_stdout_for_json() -> Iterator[None]:
+    """Send to standard error what is printed within, as by a memory of the user's, but for `print_json`."""
+    click.get_current_context().meta[STDOUT] = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 def print_json(value: Any) -> None:
     """Print `value` as JSON on standard output; what a terminal would take for a command is escaped."""
     import msgspec
 
     text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
-    click.echo(re.sub(r"[^ -~\n]", lambda letter: json.dumps(letter[0])[1:-1], text))
+    escaped = re.sub(r"[^ -~\n]", lambda letter: json.dumps(letter[0])[1:-1], text)
+    click.echo(escaped, file=click.get_current_context().meta[STDOUT])
 
 
 def print_record(record: "RunRecord", path: Path) -> None:

@@ -1,6 +1,8 @@
 """Processes, forked from a server that has loaded PyTorch already, and signals that ask for the end."""
 
+import atexit
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +36,14 @@ def process_context() -> ForkServerContext:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context
+
+
+@atexit.register
+def _end_server() -> None:
+    """End the server with the program: while it loads PyTorch it would not notice that nobody needs it."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def start_process(
@@ -84,6 +94,7 @@ def _call(function: Callable[..., Any], arguments: tuple, sender: connection.Con
     from membench.worker import follow_the_program
 
     follow_the_program()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # standard output is the program's
     try:
         sender.send(function(*arguments))
     except Exception as error:

@@ -3,16 +3,14 @@
 Axes: b row, t step, i input feature, o output feature.
 """
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from membench.faults import describe_error
 from membench.memory import State, map_state
 
 
@@ -44,19 +42,6 @@ def trying(case: str, usually: str = ERROR) -> Iterator[None]:
         raise
     except Exception as error:
         raise LawBroken(f"{case}: {describe_error(error)}", usually) from error
-
-
-def describe_error(error: Exception) -> str:
-    """Return an error's type and text, and the line of the memory that it comes from."""
-    text = shorten(str(error), 240, placeholder=" ...").rstrip(".")
-    return f"{type(error).__name__}: {text}{name_line(traceback.extract_tb(error.__traceback__))}"
-
-
-def name_line(frames: traceback.StackSummary) -> str:
-    """Return the last line that is neither PyTorch's nor ours, in brackets; nothing if there is none."""
-    apart = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
-    own = [frame for frame in frames if not frame.filename.startswith(apart)]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def leaves(state: Any, path: str = "state") -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from membench.laws.comparing import LawBroken, name_line
+from membench.faults import name_line
+from membench.laws.comparing import LawBroken
 
 
 class _Watch(TorchDispatchMode):

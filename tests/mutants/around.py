@@ -46,7 +46,7 @@ class Around(Memory):
 
     def __init__(self, base):
         sizes = {key: value for key, value in SIZES.items() if key in memory_options(base)}
-        inner = build_memory(base, INPUT_SIZE, context_length=STEPS, **sizes)
+        inner = build_memory(base, INPUT_SIZE, sizes, context_length=STEPS)
         super().__init__(INPUT_SIZE, inner.output_size)
         self.inner = inner
         self.project = nn.Linear(INPUT_SIZE, self.output_size, bias=False)
