@@ -9,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+from test_report import make_record
 
 from membench import tuning
+from membench.plan import Plan, write_plan
 from membench.records import MEASURED_ON_THE_MACHINE, read_records
 
 TINY_SUITE = """
@@ -189,6 +192,36 @@ def test_a_damaged_record_is_named_and_set_aside(membench, suite, tmp_path):
     code, out, err = membench("report", tmp_path)
     assert code == 0
     assert str(damaged) in err and "missing: 1 of 2 runs" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no record of any run"),
+        (b'{"a": 1}\n[]\n', "holds no record of any run"),
+        (msgspec.json.encode(make_record()), "holds no record of a planned run"),
+    ],
+    ids=["empty", "foreign", "of other settings"],
+)
+def test_a_file_without_records_leaves_the_report_beside_it(membench, tmp_path, content, message):
+    file, report = tmp_path / "some.jsonl", tmp_path / "report.md"
+    file.write_bytes(content)
+    if "planned" in message:
+        configs = [make_record(seed=1).config]
+        write_plan(tmp_path, Plan(suite="s", profile="p", question="?", command="c", configs=configs))
+    report.write_text("of an hour")
+    before = sorted(tmp_path.iterdir())
+    code, out, err = membench("report", file)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"membench: {file}: {message}"
+    assert err.count("left out: ") == len(content.splitlines()) * (b"run_id" not in content)
+    assert report.read_text() == "of an hour" and sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_is_no_results_folder_gets_no_report(membench, tmp_path):
+    code, _, err = membench("report", tmp_path)
+    assert code == 2 and f"{tmp_path}: holds no record of any run" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_packed_records_are_read_like_single_ones_and_are_not_run_again(membench, suite, tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from membench.errors import one_line
+from membench.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,6 +72,9 @@ def show_report(
         pack: write all records into one file, too.
         tensorboard: write the learning curves for TensorBoard, too.
         as_json: print the report's files and the records as JSON instead.
+
+    Raises:
+        InputError: if there is nothing to report on: it would replace the report that lies there.
     """
     from membench import logs
     from membench.frame import to_frame
@@ -84,7 +87,11 @@ def show_report(
         records, complaints = read_records(source)
         plan, of_the_plan = plan_of(results, records)
         complaints += of_the_plan
+        for complaint in complaints:
+            say(f"left out: {complaint}")
         records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
+        if not records and (source.is_file() or not plan.configs):
+            raise InputError(f"{source}: holds no record of {'a planned' if plan.configs else 'any'} run")
         heading = ReportHeading(
             suite=plan.suite,
             profile=plan.profile,
@@ -93,8 +100,6 @@ def show_report(
             seeds=sorted({config.seed for config in plan.configs}),
         )
         files = write_report(out or results, records, missing, complaints, heading)
-    for complaint in complaints:
-        say(f"left out: {complaint}")
     if pack:
         say(f"packed: {pack_records(results)}")
     if tensorboard:
