@@ -29,7 +29,8 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
     too.
 
     Raises:
-        InputError: for a memory without the option `hidden_size`, or if no width comes within 5 %.
+        InputError: for a memory without the option `hidden_size`, or if no width comes within 5 %; for
+            what has nothing to do with the width, what is said of it without this.
     """
     if "hidden_size" not in memory_options(config.architecture):
         raise InputError(
@@ -49,13 +50,16 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
 def _sizes(settings: bytes, num_parameters: int) -> dict[str, int]:
     """Return the options that bring an agent of these settings nearest to `num_parameters`."""
     config = build_config(msgspec.json.decode(settings))
+    make_task(config.task)  # a fault of the task is none of the widths
+    refusals: list[InputError] = []
 
     @cache
     def count(hidden_size: int, **sizes: int) -> float:
         memory = config.memory | {"hidden_size": hidden_size} | sizes
         try:
             return num_parameters_of(msgspec.structs.replace(config, memory=memory))
-        except InputError:  # a width that this memory refuses
+        except InputError as error:  # a width that this memory refuses
+            refusals.append(error)
             return -math.inf
 
     def error(width: int) -> float:
@@ -73,6 +77,8 @@ def _sizes(settings: bytes, num_parameters: int) -> dict[str, int]:
         sizes = _with_feedforward_size(nearest, num_parameters, count)
         if sizes and abs(count(**sizes) - num_parameters) <= TOLERANCE * num_parameters:
             return sizes
+    if math.isinf(count(nearest)):  # the memory took none of them, and says why
+        raise refusals[0]
     raise InputError(
         f"--match-parameters {num_parameters}: no width of {config.architecture!r} comes within 5 %; the "
         f"nearest, {nearest}, has {count(nearest):,.0f}"
