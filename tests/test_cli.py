@@ -74,6 +74,14 @@ def suite(tmp_path):
             ["run", "--suite", "horizons", "--device", "cuda:99"],
             "device 'cuda:99': no such device here (legal: cpu",
         ),
+        (
+            ["run", "--suite", "horizons", "--device", "gpu", "--set", "seed=1"],
+            "--device: device: must be cpu, cuda, or cuda:N as in cuda:0 (got 'gpu')\n",
+        ),
+        (
+            ["run", "--suite", "horizons", "--device", "cpu", "--set", "device=gpu"],
+            "--set: device: must be cpu",
+        ),
         (["run"], "Missing option '--suite'"),
         (["train", "--architecture", "gru", "--horizon", "-3"], "'--horizon': -3 is not in the range x>=0"),
         (["train", "--architecture", "gru", "--set", "task.horizon=-3"], "task.horizon: Expected `int` >= 0"),
@@ -116,6 +124,11 @@ def suite(tmp_path):
         (["report", "/no/such/folder"], "does not exist"),
         (["list", "suits"], "kind 'suits': unknown; did you mean 'suites'?"),
         (["describe", "gru_pm"], "did you mean 'gru_pmm'?"),
+        (["describe", "GRU"], "architecture 'GRU': unknown; did you mean 'gru'?"),
+        (
+            ["describe", "pmm_addressed", "--set", "memory.controller=GRU"],
+            "controller 'GRU': unknown; did you mean 'gru'? (legal: feedforward, gru)",
+        ),
         (["check", "gru_pm"], "did you mean 'gru_pmm'?"),
         (["runn"], "command 'runn': unknown; did you mean 'run'?"),
     ],

@@ -76,8 +76,14 @@ def test_a_number_out_of_reach_is_an_error(num_parameters):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": {"name": "CueMemroy-v0"}}, "^task.name 'CueMemroy-v0': unknown; did you mean 'CueMemory-v0'"),
-        ({"task": {"name": "Overwrite-v0", "distractors": 0.5}}, "^task.distractors 0.5: Overwrite-v0 has no"),
+        (
+            {"task": {"name": "CueMemroy-v0"}},
+            "^task.name 'CueMemroy-v0': unknown; did you mean 'CueMemory-v0'",
+        ),
+        (
+            {"task": {"name": "Overwrite-v0", "distractors": 0.5}},
+            "^task.distractors 0.5: Overwrite-v0 has no",
+        ),
         ({"memory": {"num_layers": 0}}, "^memory of 'gru': num_layers must be greater than zero"),
     ],
 )

@@ -85,13 +85,15 @@ class Given:
         """Return the settings that win over everything; the value in --set FIELD=VALUE is TOML, else text."""
         from membench.config import build_config, merge
 
-        overrides = merge(
-            {} if self.device is None else {"device": self.device},
-            read_curriculum(self.curriculum) if self.curriculum else {},
-            *map(read_assignment, self.assignments),
-        )
-        source = "--set" if self.assignments else "--device" if self.device else "--curriculum"
-        build_config(merge({"architecture": "gru"}, overrides), source=source)
+        layers = {
+            "--device": {} if self.device is None else {"device": self.device},
+            "--curriculum": {} if self.curriculum is None else read_curriculum(self.curriculum),
+            "--set": merge(*map(read_assignment, self.assignments)),
+        }
+        overrides = {}
+        for source, layer in layers.items():
+            overrides = merge(overrides, layer)
+            build_config(merge({"architecture": "gru"}, overrides), source=source)
         width = overrides.get("memory", {}).get("hidden_size")
         if self.num_parameters is not None and width is not None:
             raise InputError(
