@@ -17,6 +17,7 @@ from membench.agent import Agent, build_agent
 from membench.config import PPOConfig, RunConfig
 from membench.envs import Episodes, OpenLoopTask, Task, make_task
 from membench.envs.episodes import as_open_loop
+from membench.envs.task import check_length
 from membench.ppo import generalised_advantages, normalised
 from membench.records import CueGradient
 from membench.rollout import collect_open_loop, draw_noise
@@ -49,9 +50,11 @@ def diagnose(config: RunConfig) -> Diagnosis:
     """Return the diagnosis of the agent that a run of `config` would begin with.
 
     Raises:
-        InputError: for a task whose observations depend on actions: an untrained agent may never be asked.
+        InputError: for a task whose observations depend on actions: an untrained agent may never be asked;
+            or one whose episodes are too long.
     """
     task, random = as_open_loop(make_task(config.task), "a diagnosis"), RandomStreams(config.seed)
+    check_length(task.max_episode_steps, f"task.horizon {config.task.horizon}")
     torch.manual_seed(random.initialisation)
     return diagnose_agent(build_agent(config, task), task, config.ppo)
 

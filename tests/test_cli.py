@@ -121,6 +121,14 @@ def suite(tmp_path):
         ),
         (["tune", "grru"], "architecture 'grru': unknown; did you mean 'gru'?"),
         (["diagnose", "gru", "--horizons", "20;30"], "--horizons '20;30': must be numbers with commas"),
+        (
+            ["describe", "gru", "--horizon", str(10**12)],
+            "task.horizon 1000000000000: episodes of 1,000,000,000,002",
+        ),
+        (
+            ["diagnose", "gru", "--horizons", f"3,{10**12}"],
+            "steps are too long to look into (legal: at most 20,000)",
+        ),
         (["report", "/no/such/folder"], "does not exist"),
         (["list", "suits"], "kind 'suits': unknown; did you mean 'suites'?"),
         (["describe", "gru_pm"], "did you mean 'gru_pmm'?"),
