@@ -41,6 +41,9 @@ task.horizon = 2
 total_timesteps = 200
 """
 
+ELSEWHERE = ["--suite", "horizons", "--set", "device=cuda:999"]
+"""What cannot be run here, whatever other mistake is not seen."""
+
 TRAIN = ["train", "--architecture", "gru", "--horizon", "2", "--total-timesteps", "500", "--set"]
 TRAIN += ["memory.hidden_size=8"]
 
@@ -129,6 +132,13 @@ def suite(tmp_path):
             ["diagnose", "gru", "--horizons", f"3,{10**12}"],
             "steps are too long to look into (legal: at most 20,000)",
         ),
+        (["describe", "gru", "--preset", ""], "--preset '': unknown (legal: "),
+        (["run", *ELSEWHERE, "--architectures", ""], "architecture '': unknown (legal: "),
+        (["run", *ELSEWHERE, "--out", ""], "'--out': must not be empty"),
+        (["run", *ELSEWHERE, "--checkpoint-seconds", "nan"], "nan is not a finite number"),
+        (["run", *ELSEWHERE, "--stall-seconds", "inf"], "inf is not a finite number"),
+        (["run", *ELSEWHERE, "--executor", "ray", "--ray-gpus", "nan"], "nan is not a finite number"),
+        (["tune", "grru", "--into", ""], "'--into': must not be empty"),
         (["report", "/no/such/folder"], "does not exist"),
         (["list", "suits"], "kind 'suits': unknown; did you mean 'suites'?"),
         (["describe", "gru_pm"], "did you mean 'gru_pmm'?"),

@@ -138,7 +138,7 @@ def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfi
     for part, field in (("task", "horizon"), ("ppo", "num_envs")):
         if field in overrides.get(part, {}):
             raise InputError(f"--set {part}.{field}: follows from --horizons and --steps-per-iteration here")
-    names = architectures.split(",") if architectures else load_suite("horizons").architectures
+    names = load_suite("horizons").architectures if architectures is None else architectures.split(",")
     for name in names:
         check_architecture_name(name)
     matched = replace(given, num_parameters=NUM_PARAMETERS) if given.states_no_size() else given

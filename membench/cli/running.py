@@ -18,6 +18,7 @@ from membench.cli.carrying_out import (
 )
 from membench.cli.options import (
     Given,
+    NamedPath,
     care_options,
     curriculum_option,
     device_option,
@@ -87,7 +88,7 @@ def run(
     configs = plan_runs(
         suite,
         profile_name,
-        architectures=architectures.split(",") if architectures else None,
+        architectures=None if architectures is None else architectures.split(","),
         num_seeds=num_seeds,
         preset=given.load_preset(),
         overrides=overrides,
@@ -178,7 +179,7 @@ def train(
 @click.argument("architecture")
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Keep the outcome in this file. Runs read architectures/tuned.json alone; for a memory of your own, "
     "write what was found into its class's `settings`.",
