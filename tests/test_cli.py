@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import io
 import json
 import os
 import shutil
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 from test_report import make_record
 
 from membench import tuning
+from membench.display import SuiteDisplay
+from membench.execute import Standing
 from membench.plan import Plan, write_plan
 from membench.records import MEASURED_ON_THE_MACHINE, read_records
+from membench.suite import list_suites, load_suite
 
 TINY_SUITE = """
 question = "Does it run?"
@@ -337,6 +342,23 @@ def test_listings_can_be_read_by_programs(membench, kind):
 def test_list_shows_all_kinds(membench):
     _, out, _ = membench("list")
     assert all(word in out for word in ("gru_pmm", "horizons", "doc", "CueMemory-v0"))
+
+
+def test_where_there_is_no_terminal_nothing_is_cut_or_wrapped(membench, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = membench("list", "suites")
+    questions = [load_suite(name).question for name in list_suites()]
+    assert max(map(len, questions)) > 80 and all(question in out for question in questions)
+    _, out, _ = membench("describe", "gru", "--horizon", "2", "--set", "memory.hidden_size=8")
+    assert all(line.strip() and not line.startswith(" ") for line in out.splitlines())
+
+
+def test_how_a_run_ended_is_one_line_where_there_is_no_terminal():
+    record = make_record(status="failed", error="what went wrong, " * 20)
+    console = Console(file=io.StringIO(), width=40)
+    with SuiteDisplay(console, num_planned=1, num_present=0) as display:
+        display.update(Standing(Path(), [record.config], 1, finished=[record]))
+    assert console.file.getvalue().count("\n") == 1
 
 
 def test_describe_counts_the_reference_agent(membench):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from membench.records import RunRecord
 
 
+UNLIMITED = 2**20
+"""Columns: more than any table has. A file or another program has no width, and wants no names cut short."""
+
+
 def stderr() -> "Console":
     """Return a console on standard error."""
     from rich.console import Console
@@ -46,19 +50,22 @@ def print_record(record: "RunRecord", path: Path) -> None:
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows of equal keys as a table."""
+    """Print rows of equal keys as a table: as wide as a terminal, and elsewhere as wide as what it holds."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(one_line(title)), title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold"
-    )
+    console = Console()
+    if not console.is_terminal:
+        console.width = UNLIMITED
+    if title:
+        console.print(Text(one_line(title), style="table.title"))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in rows[0] if rows else ():
         table.add_column(Text(one_line(column)))
     for row in rows:
         table.add_row(*(Text(one_line(str(value))) for value in row.values()))
-    Console().print(table)
+    console.print(table)
 
 
 def show_report(
