@@ -19,8 +19,9 @@ from membench import tuning
 from membench.display import SuiteDisplay
 from membench.execute import Standing
 from membench.plan import Plan, write_plan
-from membench.records import MEASURED_ON_THE_MACHINE, read_records
+from membench.records import MEASURED_ON_THE_MACHINE, read_records, write_record
 from membench.suite import list_suites, load_suite
+from membench.train import failed_record
 
 TINY_SUITE = """
 question = "Does it run?"
@@ -451,18 +452,60 @@ def test_parameters_can_be_matched_in_a_single_run(membench, tmp_path):
     assert json.loads(out)["parameters"]["total"] == pytest.approx(20_000, rel=0.05)
 
 
-def test_a_search_goes_on_where_it_stopped_and_keeps_its_outcome(membench, tmp_path, monkeypatch):
+@pytest.fixture
+def tiny_search(monkeypatch):
     monkeypatch.setattr(tuning, "TOTAL_TIMESTEPS", 200)
     monkeypatch.setattr(tuning, "NUM_PARAMETERS", 2_000)
     monkeypatch.setattr(tuning, "NUM_TRIALS", 2)
-    arguments = ("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / "tuned.json", "--json")
-    code, out, _ = membench(*arguments)
-    assert code == 0
+
+
+def test_a_search_goes_on_where_it_stopped_and_keeps_its_outcome(membench, tmp_path, tiny_search):
+    arguments = ("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / "tuned.json")
+    membench(*arguments)
+    record = read_records(tmp_path / "runs")[0][0]
+    write_record(
+        tmp_path / "runs", msgspec.structs.replace(record, status="solved", steps_to_solved=150, success=1.0)
+    )
+    code, out, err = membench(*arguments, "--json")
     outcome = json.loads(out)
-    assert [trial["steps_to_solved"] for trial in outcome["trials"]] == [[400, 400], [400, 400]]
+    assert code == 0 and "4 runs are there already, 0 to do" in err
+    assert sorted(steps for trial in outcome["trials"] for steps in trial["steps_to_solved"]) == [
+        *(150, 400, 400, 400)
+    ]
     assert json.loads((tmp_path / "tuned.json").read_text()) == {"gru": outcome}
-    code, again, err = membench(*arguments)
-    assert json.loads(again) == outcome and "4 runs are there already, 0 to do" in err
+    _, out, _ = membench(*arguments)
+    assert out.count("not solved") == 3 and out.count("best") == 1 and "400" not in out
+
+
+def test_a_search_that_found_nothing_names_no_best(membench, tmp_path, tiny_search):
+    into = tmp_path / "tuned.json"
+    into.write_text("{}")
+    code, out, err = membench("tune", "gru", "--out", tmp_path / "runs", "--into", into)
+    assert code == 1 and f"no run solved the task: nothing was found, and {into} is as it was" in err
+    assert out.count("not solved") == 4 and "best" not in out
+    assert into.read_text() == "{}"
+
+
+def test_a_search_with_failed_runs_says_so_and_exits_with_1(membench, tmp_path, tiny_search, monkeypatch):
+    def fail(configs, results, *_):
+        records = [failed_record(config, "out of memory") for config in configs]
+        records[0] = msgspec.structs.replace(records[0], status="solved", steps_to_solved=150)
+        for record in records:
+            write_record(results, record)
+        return records
+
+    monkeypatch.setattr("membench.cli.running.carry_out", fail)
+    code, out, err = membench("tune", "gru", "--out", tmp_path / "runs")
+    assert code == 1 and "3 of 4 runs failed and count as not solved" in err
+    assert out.count("best") == 1
+
+
+@pytest.mark.parametrize("place", ["no/such/folder.json", "foreign.json"])
+def test_where_the_outcome_shall_go_is_looked_at_before_the_search(membench, tmp_path, tiny_search, place):
+    (tmp_path / "foreign.json").write_text("[1]")
+    code, out, err = membench("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / place)
+    assert (code, out, err.count("\n")) == (2, "", 1) and f"--into '{tmp_path / place}'" in err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_diagnosis_can_be_read_by_programs(membench):
