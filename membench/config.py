@@ -180,7 +180,9 @@ class RunConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ladder: bool = False
     """Begin at `task.horizon` and double it whenever it is solved, until the budget is spent."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)\Z")] = "cpu"
+    device: Annotated[
+        str, Meta(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)\Z", description="cpu, cuda, or cuda:N as in cuda:0")
+    ] = "cpu"
     num_threads: Annotated[int, Meta(ge=1, le=1024)] = 1
 
     def __post_init__(self) -> None:

@@ -21,8 +21,10 @@ import architectures
 from architectures import ARCHITECTURES
 from membench.agent import Agent, build_agent
 from membench.catalogue import load_architecture
+from membench.compiler import leave_compiler_out
 from membench.config import RunConfig
 from membench.envs import make_task
+from membench.envs.task import check_length
 from membench.faults import blaming_memory
 from membench.memory import Memory, State
 
@@ -80,8 +82,14 @@ def seconds_per_acting_step(agent: Agent, num_steps: int) -> float:
 
 
 def describe_agent(config: RunConfig) -> dict[str, Any]:
-    """Return everything on this page about the agent of `config`, ready for JSON."""
+    """Return everything on this page about the agent of `config`, ready for JSON.
+
+    Raises:
+        InputError: for a task whose episodes are too long to be gone through step by step.
+    """
     task = make_task(config.task)
+    check_length(task.max_episode_steps, f"task.horizon {config.task.horizon}")
+    leave_compiler_out()
     with blaming_memory(config.architecture):
         agent = build_agent(config, task)
         return {

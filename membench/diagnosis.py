@@ -17,6 +17,7 @@ from membench.agent import Agent, build_agent
 from membench.config import PPOConfig, RunConfig
 from membench.envs import Episodes, OpenLoopTask, Task, make_task
 from membench.envs.episodes import as_open_loop
+from membench.envs.task import check_length
 from membench.faults import blaming_memory
 from membench.ppo import generalised_advantages, normalised
 from membench.records import CueGradient
@@ -51,9 +52,10 @@ def diagnose(config: RunConfig) -> Diagnosis:
 
     Raises:
         InputError: for a task whose observations depend on actions: an untrained agent may never be asked;
-            and for an error in a memory of the user's.
+            for one whose episodes are too long; for an error in a memory of the user's.
     """
     task, random = as_open_loop(make_task(config.task), "a diagnosis"), RandomStreams(config.seed)
+    check_length(task.max_episode_steps, f"task.horizon {config.task.horizon}")
     torch.manual_seed(random.initialisation)
     with blaming_memory(config.architecture):
         return diagnose_agent(build_agent(config, task), task, config.ppo)

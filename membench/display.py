@@ -55,10 +55,11 @@ class SuiteDisplay:
     def update(self, standing: Standing) -> None:
         """Show where the pool stands."""
         for record in standing.finished[self.num_shown :]:
-            self.console.print(describe_outcome(record), highlight=False)
+            self.console.print(describe_outcome(record), highlight=False, soft_wrap=True)
         self.num_shown = len(standing.finished)
         if standing.elsewhere and not standing.running and not self.is_waiting:
-            self.console.print(f"waiting for another process at work on {len(standing.elsewhere)} runs")
+            sentence = f"waiting for another process at work on {len(standing.elsewhere)} runs"
+            self.console.print(sentence, soft_wrap=True)
         self.is_waiting = bool(standing.elsewhere) and not standing.running
         if standing.refusal and not self.is_refused:
             sentence = (

@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+LONGEST_SHOWN = 80
+"""Characters of a value that an error message shows."""
 
 
 class InputError(ValueError):
@@ -11,9 +15,16 @@ class InputError(ValueError):
 def unknown_name(what: str, name: str, legal: Iterable[str]) -> InputError:
     """Return the error for a name that is not one of `legal`, with the nearest match if there is one."""
     legal = sorted(legal)
-    nearest = get_close_matches(name, legal, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return InputError(f"{what} {name!r}: unknown{hint} (legal: {', '.join(legal)})")
+    by_letters = {one.casefold(): one for one in legal}
+    nearest = get_close_matches(name.casefold(), by_letters, n=1)
+    hint = f"; did you mean {by_letters[nearest[0]]!r}?" if nearest else ""
+    return InputError(f"{what} {shown(name)}: unknown{hint} (legal: {', '.join(legal)})")
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error message shows it, shortened where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def one_line(text: str) -> str:

@@ -16,10 +16,9 @@ from msgspec import Meta, Struct
 
 from membench.config import Fraction, NonNegativeFloat, NonNegativeInt, RunConfig
 from membench.envs import make_task
-from membench.errors import InputError
+from membench.errors import InputError, shown
 from membench.folders import atomic_writer, record_path, runs_folder
 from membench.untrusted import decode, new_place, read_file
-from membench.validation import shown
 
 SCHEMA_VERSION = 2
 

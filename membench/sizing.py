@@ -30,7 +30,8 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
     too.
 
     Raises:
-        InputError: for a memory without the option `hidden_size`, or if no width comes within 5 %.
+        InputError: for a memory without the option `hidden_size`, or if no width comes within 5 %; for
+            what has nothing to do with the width, what is said of it without this.
     """
     if "hidden_size" not in memory_options(config.architecture):
         raise InputError(
@@ -50,6 +51,7 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
 def _sizes(settings: bytes, num_parameters: int) -> dict[str, int]:
     """Return the options that bring an agent of these settings nearest to `num_parameters`."""
     config = build_config(msgspec.json.decode(settings))
+    make_task(config.task)  # a fault of the task is none of the widths
 
     @cache
     def count(hidden_size: int, **sizes: int) -> float:

@@ -6,6 +6,7 @@ memories lies in `architectures/tuned.json`, beside the trials that it was chose
 the class beneath it, it is the lowest layer of every run's settings.
 """
 
+import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -44,13 +45,18 @@ class Trial(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Mean steps to solved; fewer is better."""
         return float(np.mean(self.steps_to_solved))
 
+    @property
+    def solved(self) -> list[int | None]:
+        """Steps to solved of every seed; None for one that did not solve the task."""
+        return [steps if steps < 2 * TOTAL_TIMESTEPS else None for steps in self.steps_to_solved]
+
 
 class Tuned(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The outcome of one architecture's search."""
 
     command: str
     settings: Settings
-    """The best trial's."""
+    """The best trial's; none if no run of the search solved the task, for then no trial is the best."""
     trials: list[Trial]
 
 
@@ -114,7 +120,8 @@ def outcome_of(architecture: str, records: list[RunRecord], command: str) -> Tun
         for settings, configs in zip(trial_settings(architecture), tuning_configs(architecture), strict=True)
     ]
     best = min(trials, key=lambda trial: trial.score)
-    return Tuned(command=command, settings=best.settings, trials=trials)
+    found = best.settings if any(best.solved) else {}
+    return Tuned(command=command, settings=found, trials=trials)
 
 
 def _steps(record: RunRecord) -> int:
@@ -123,16 +130,26 @@ def _steps(record: RunRecord) -> int:
     return record.steps_to_solved
 
 
+def read_outcomes(path: Path) -> dict[str, Tuned]:
+    """Return the outcomes that a file holds which more shall be put into; none if it is not there yet.
+
+    Raises:
+        InputError: if the file holds something else, or cannot be written.
+    """
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"--into {str(path)!r}: cannot write there (its folder must be there, and writable)")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Tuned]) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"--into {str(path)!r}: not a file of tuned settings ({error})") from error
+
+
 def write_outcome(path: Path, architecture: str, outcome: Tuned) -> None:
     """Put the outcome of one architecture's search into a file of such outcomes, made if it is not there.
 
     Raises:
-        InputError: if the file is there and holds something else.
+        InputError: if the file is there and holds something else, or cannot be written.
     """
-    try:
-        outcomes = msgspec.json.decode(path.read_bytes(), type=dict[str, Tuned]) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"--into {str(path)!r}: not a file of tuned settings ({error})") from error
-    outcomes[architecture] = outcome
+    outcomes = read_outcomes(path) | {architecture: outcome}
     with atomic_writer(path) as file:
         file.write(msgspec.json.format(msgspec.json.encode(outcomes, order="sorted"), indent=1))

@@ -7,14 +7,10 @@ from typing import Any
 
 import msgspec
 
-from membench.errors import unknown_name
+from membench.errors import shown, unknown_name
 
 DEEPEST = 16
 """Levels of dicts and lists that settings may have."""
-
-LONGEST_SHOWN = 80
-"""Characters of a value that an error message shows."""
-
 
 LONGEST_COMPLAINT = 200
 """Characters of what msgspec says, which repeats long values."""
@@ -26,9 +22,9 @@ def check_finite(value: Any, path: str = "$", levels: int = DEEPEST) -> None:
     And if `value` is nested more deeply than settings ever are, so that nothing that walks through it fails.
     """
     if levels < 0:
-        raise msgspec.ValidationError(f"Expected at most {DEEPEST} levels, got more - at `{path}`")
+        raise msgspec.ValidationError(f"Expected at most {DEEPEST} levels - at `{path}`")
     if isinstance(value, float) and not math.isfinite(value):
-        raise msgspec.ValidationError(f"Expected a finite number, got {value} - at `{path}`")
+        raise msgspec.ValidationError(f"Expected a finite number - at `{path}`")
     if isinstance(value, dict):
         for key, inner in value.items():
             check_finite(inner, f"{path}.{key}", levels - 1)
@@ -42,22 +38,22 @@ def explain(error: msgspec.ValidationError, settings: Any, schema: Any) -> str:
     match = re.fullmatch(r"(?P<complaint>.*?)(?: - at `(?P<path>[^`]*)`)?", str(error), re.DOTALL)
     assert match is not None
     complaint = textwrap.shorten(match["complaint"], LONGEST_COMPLAINT, placeholder="…")
-    keys, value, fields = _follow(match["path"] or "$", settings, schema)
+    keys, value, info = _follow(match["path"] or "$", settings, schema)
     path = ".".join(keys)
     if unknown := re.search(r"unknown field `(.*)`", complaint):
-        return str(unknown_name(f"key in {path}" if path else "key", unknown[1], fields))
+        fields = info.fields if isinstance(info, msgspec.inspect.StructType) else ()
+        legal = [field.encode_name for field in fields]
+        return str(unknown_name(f"key in {path}" if path else "key", unknown[1], legal))
+    if isinstance(info, msgspec.inspect.LiteralType):
+        return str(unknown_name(path, str(value), map(str, info.values)))
+    if isinstance(info, msgspec.inspect.Metadata):  # a pattern, described in words
+        complaint = f"must be {(info.extra_json_schema or {})['description']}"
     got = f" (got {shown(value)})" if value is not None and not isinstance(value, dict) else ""
     return f"{path}: {complaint}{got}" if path else complaint
 
 
-def shown(value: Any) -> str:
-    """Return a value as an error message shows it, shortened where it is long."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
-
-
-def _follow(path: str, value: Any, schema: Any) -> tuple[list[str], Any, list[str]]:
-    """Follow msgspec's path to a fault: the keys on the way, the value there, and the fields legal there."""
+def _follow(path: str, value: Any, schema: Any) -> tuple[list[str], Any, msgspec.inspect.Type | None]:
+    """Follow msgspec's path to a fault: the keys on the way, the value there, and the type legal there."""
     info, keys = msgspec.inspect.type_info(schema), []
     for key in re.findall(r"[^.\[\]]+|\.\.\.", path.removeprefix("$")):
         if isinstance(info, msgspec.inspect.StructType):
@@ -68,8 +64,7 @@ def _follow(path: str, value: Any, schema: Any) -> tuple[list[str], Any, list[st
             key = next((name for name, entry in value.items() if not _is_valid(entry, info)), key)
         keys.append(key)
         value = value.get(key) if isinstance(value, dict) else _item(value, key)
-    fields = info.fields if isinstance(info, msgspec.inspect.StructType) else ()
-    return keys, value, [field.encode_name for field in fields]
+    return keys, value, info
 
 
 def _item(value: Any, key: str) -> Any:

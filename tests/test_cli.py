@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import io
 import json
 import os
 import shutil
@@ -9,10 +10,18 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+from rich.console import Console
+from test_report import make_record
 
 from membench import tuning
-from membench.records import MEASURED_ON_THE_MACHINE, read_records
+from membench.display import SuiteDisplay
+from membench.execute import Standing
+from membench.plan import Plan, write_plan
+from membench.records import MEASURED_ON_THE_MACHINE, read_records, write_record
+from membench.suite import list_suites, load_suite
+from membench.train import failed_record
 
 TINY_SUITE = """
 question = "Does it run?"
@@ -37,6 +46,9 @@ total_timesteps = 200
 task.horizon = 2
 total_timesteps = 200
 """
+
+ELSEWHERE = ["--suite", "horizons", "--set", "device=cuda:999"]
+"""What cannot be run here, whatever other mistake is not seen."""
 
 TRAIN = ["train", "--architecture", "gru", "--horizon", "2", "--total-timesteps", "500", "--set"]
 TRAIN += ["memory.hidden_size=8"]
@@ -70,6 +82,14 @@ def suite(tmp_path):
         (
             ["run", "--suite", "horizons", "--device", "cuda:99"],
             "device 'cuda:99': no such device here (legal: cpu",
+        ),
+        (
+            ["run", "--suite", "horizons", "--device", "gpu", "--set", "seed=1"],
+            "--device: device: must be cpu, cuda, or cuda:N as in cuda:0 (got 'gpu')\n",
+        ),
+        (
+            ["run", "--suite", "horizons", "--device", "cpu", "--set", "device=gpu"],
+            "--set: device: must be cpu",
         ),
         (["run"], "Missing option '--suite'"),
         (["train", "--architecture", "gru", "--horizon", "-3"], "'--horizon': -3 is not in the range x>=0"),
@@ -147,9 +167,29 @@ def suite(tmp_path):
         ),
         (["tune", "grru"], "architecture 'grru': unknown; did you mean 'gru'?"),
         (["diagnose", "gru", "--horizons", "20;30"], "--horizons '20;30': must be numbers with commas"),
+        (
+            ["describe", "gru", "--horizon", str(10**12)],
+            "task.horizon 1000000000000: episodes of 1,000,000,000,002",
+        ),
+        (
+            ["diagnose", "gru", "--horizons", f"3,{10**12}"],
+            "steps are too long to look into (legal: at most 20,000)",
+        ),
+        (["describe", "gru", "--preset", ""], "--preset '': unknown (legal: "),
+        (["run", *ELSEWHERE, "--architectures", ""], "architecture '': unknown (legal: "),
+        (["run", *ELSEWHERE, "--out", ""], "'--out': must not be empty"),
+        (["run", *ELSEWHERE, "--checkpoint-seconds", "nan"], "nan is not a finite number"),
+        (["run", *ELSEWHERE, "--stall-seconds", "inf"], "inf is not a finite number"),
+        (["run", *ELSEWHERE, "--executor", "ray", "--ray-gpus", "nan"], "nan is not a finite number"),
+        (["tune", "grru", "--into", ""], "'--into': must not be empty"),
         (["report", "/no/such/folder"], "does not exist"),
         (["list", "suits"], "kind 'suits': unknown; did you mean 'suites'?"),
         (["describe", "gru_pm"], "did you mean 'gru_pmm'?"),
+        (["describe", "GRU"], "architecture 'GRU': unknown; did you mean 'gru'?"),
+        (
+            ["describe", "pmm_addressed", "--set", "memory.controller=GRU"],
+            "controller 'GRU': unknown; did you mean 'gru'? (legal: feedforward, gru)",
+        ),
         (["check", "gru_pm"], "did you mean 'gru_pmm'?"),
         (["runn"], "command 'runn': unknown; did you mean 'run'?"),
     ],
@@ -226,6 +266,36 @@ def test_a_damaged_record_is_named_and_set_aside(membench, suite, tmp_path):
     code, out, err = membench("report", tmp_path)
     assert code == 0
     assert str(damaged) in err and "missing: 1 of 2 runs" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no record of any run"),
+        (b'{"a": 1}\n[]\n', "holds no record of any run"),
+        (msgspec.json.encode(make_record()), "holds no record of a planned run"),
+    ],
+    ids=["empty", "foreign", "of other settings"],
+)
+def test_a_file_without_records_leaves_the_report_beside_it(membench, tmp_path, content, message):
+    file, report = tmp_path / "some.jsonl", tmp_path / "report.md"
+    file.write_bytes(content)
+    if "planned" in message:
+        configs = [make_record(seed=1).config]
+        write_plan(tmp_path, Plan(suite="s", profile="p", question="?", command="c", configs=configs))
+    report.write_text("of an hour")
+    before = sorted(tmp_path.iterdir())
+    code, out, err = membench("report", file)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"membench: {file}: {message}"
+    assert err.count("left out: ") == len(content.splitlines()) * (b"run_id" not in content)
+    assert report.read_text() == "of an hour" and sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_is_no_results_folder_gets_no_report(membench, tmp_path):
+    code, _, err = membench("report", tmp_path)
+    assert code == 2 and f"{tmp_path}: holds no record of any run" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_packed_records_are_read_like_single_ones_and_are_not_run_again(membench, suite, tmp_path):
@@ -310,6 +380,23 @@ def test_listings_can_be_read_by_programs(membench, kind):
 def test_list_shows_all_kinds(membench):
     _, out, _ = membench("list")
     assert all(word in out for word in ("gru_pmm", "horizons", "doc", "CueMemory-v0"))
+
+
+def test_where_there_is_no_terminal_nothing_is_cut_or_wrapped(membench, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = membench("list", "suites")
+    questions = [load_suite(name).question for name in list_suites()]
+    assert max(map(len, questions)) > 80 and all(question in out for question in questions)
+    _, out, _ = membench("describe", "gru", "--horizon", "2", "--set", "memory.hidden_size=8")
+    assert all(line.strip() and not line.startswith(" ") for line in out.splitlines())
+
+
+def test_how_a_run_ended_is_one_line_where_there_is_no_terminal():
+    record = make_record(status="failed", error="what went wrong, " * 20)
+    console = Console(file=io.StringIO(), width=40)
+    with SuiteDisplay(console, num_planned=1, num_present=0) as display:
+        display.update(Standing(Path(), [record.config], 1, finished=[record]))
+    assert console.file.getvalue().count("\n") == 1
 
 
 def test_describe_counts_the_reference_agent(membench):
@@ -402,18 +489,60 @@ def test_parameters_can_be_matched_in_a_single_run(membench, tmp_path):
     assert json.loads(out)["parameters"]["total"] == pytest.approx(20_000, rel=0.05)
 
 
-def test_a_search_goes_on_where_it_stopped_and_keeps_its_outcome(membench, tmp_path, monkeypatch):
+@pytest.fixture
+def tiny_search(monkeypatch):
     monkeypatch.setattr(tuning, "TOTAL_TIMESTEPS", 200)
     monkeypatch.setattr(tuning, "NUM_PARAMETERS", 2_000)
     monkeypatch.setattr(tuning, "NUM_TRIALS", 2)
-    arguments = ("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / "tuned.json", "--json")
-    code, out, _ = membench(*arguments)
-    assert code == 0
+
+
+def test_a_search_goes_on_where_it_stopped_and_keeps_its_outcome(membench, tmp_path, tiny_search):
+    arguments = ("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / "tuned.json")
+    membench(*arguments)
+    record = read_records(tmp_path / "runs")[0][0]
+    write_record(
+        tmp_path / "runs", msgspec.structs.replace(record, status="solved", steps_to_solved=150, success=1.0)
+    )
+    code, out, err = membench(*arguments, "--json")
     outcome = json.loads(out)
-    assert [trial["steps_to_solved"] for trial in outcome["trials"]] == [[400, 400], [400, 400]]
+    assert code == 0 and "4 runs are there already, 0 to do" in err
+    assert sorted(steps for trial in outcome["trials"] for steps in trial["steps_to_solved"]) == [
+        *(150, 400, 400, 400)
+    ]
     assert json.loads((tmp_path / "tuned.json").read_text()) == {"gru": outcome}
-    code, again, err = membench(*arguments)
-    assert json.loads(again) == outcome and "4 runs are there already, 0 to do" in err
+    _, out, _ = membench(*arguments)
+    assert out.count("not solved") == 3 and out.count("best") == 1 and "400" not in out
+
+
+def test_a_search_that_found_nothing_names_no_best(membench, tmp_path, tiny_search):
+    into = tmp_path / "tuned.json"
+    into.write_text("{}")
+    code, out, err = membench("tune", "gru", "--out", tmp_path / "runs", "--into", into)
+    assert code == 1 and f"no run solved the task: nothing was found, and {into} is as it was" in err
+    assert out.count("not solved") == 4 and "best" not in out
+    assert into.read_text() == "{}"
+
+
+def test_a_search_with_failed_runs_says_so_and_exits_with_1(membench, tmp_path, tiny_search, monkeypatch):
+    def fail(configs, results, *_):
+        records = [failed_record(config, "out of memory") for config in configs]
+        records[0] = msgspec.structs.replace(records[0], status="solved", steps_to_solved=150)
+        for record in records:
+            write_record(results, record)
+        return records
+
+    monkeypatch.setattr("membench.cli.running.carry_out", fail)
+    code, out, err = membench("tune", "gru", "--out", tmp_path / "runs")
+    assert code == 1 and "3 of 4 runs failed and count as not solved" in err
+    assert out.count("best") == 1
+
+
+@pytest.mark.parametrize("place", ["no/such/folder.json", "foreign.json"])
+def test_where_the_outcome_shall_go_is_looked_at_before_the_search(membench, tmp_path, tiny_search, place):
+    (tmp_path / "foreign.json").write_text("[1]")
+    code, out, err = membench("tune", "gru", "--out", tmp_path / "runs", "--into", tmp_path / place)
+    assert (code, out, err.count("\n")) == (2, "", 1) and f"--into '{tmp_path / place}'" in err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_diagnosis_can_be_read_by_programs(membench):

@@ -73,6 +73,25 @@ def test_a_number_out_of_reach_is_an_error(num_parameters):
         match_parameters(build_config({"architecture": "gru"}), num_parameters)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"task": {"name": "CueMemroy-v0"}},
+            "^task.name 'CueMemroy-v0': unknown; did you mean 'CueMemory-v0'",
+        ),
+        (
+            {"task": {"name": "Overwrite-v0", "distractors": 0.5}},
+            "^task.distractors 0.5: Overwrite-v0 has no",
+        ),
+        ({"memory": {"num_layers": 0}}, "^memory of 'gru': num_layers: Expected `int` >= 1"),
+    ],
+)
+def test_what_is_no_fault_of_the_width_is_said_as_without_a_match(settings, message):
+    with pytest.raises(InputError, match=message):
+        match_parameters(build_config({"architecture": "gru"} | settings), 75_000)
+
+
 def test_a_memory_without_a_width_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "fixed.py").write_text(
         "from architectures.gru import GRU\n"

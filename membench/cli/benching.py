@@ -134,7 +134,7 @@ def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfi
     from membench.suite import load_suite
     from membench.tuning import NUM_PARAMETERS
 
-    names = architectures.split(",") if architectures else load_suite("horizons").architectures
+    names = load_suite("horizons").architectures if architectures is None else architectures.split(",")
     for name in names:
         check_architecture_name(name)
     matched = replace(given, num_parameters=NUM_PARAMETERS) if given.states_no_size() else given

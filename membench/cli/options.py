@@ -1,5 +1,7 @@
 """Options that several commands share, and how they become settings."""
 
+import math
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -19,6 +21,32 @@ from membench.errors import InputError
 if TYPE_CHECKING:
     from membench.config import RunConfig, Settings
     from membench.suite import Preset
+
+
+class NamedPath(click.Path):
+    """A path that is not empty: an empty one, as of an unset variable, would be the working directory."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path."""
+        if value == "":
+            self.fail("must not be empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class PositiveNumber(click.FloatRange):
+    """A finite number above 0; click takes nan and infinity for such numbers, too."""
+
+    def __init__(self):
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
 
 
 preset_option = click.option(
@@ -75,7 +103,7 @@ def json_option(command: Callable) -> Callable:
 def out_option(default: str) -> Callable:
     """Return the option --out; `default` says in words where results go without it."""
     return click.option(
-        "--out", type=click.Path(path_type=Path), metavar="DIR", help=f"Results folder.  [default: {default}]"
+        "--out", type=NamedPath(path_type=Path), metavar="DIR", help=f"Results folder.  [default: {default}]"
     )
 
 
@@ -113,7 +141,7 @@ class Given:
         """Return the preset, if one was named."""
         from membench.suite import load_preset
 
-        return load_preset(self.preset) if self.preset else None
+        return None if self.preset is None else load_preset(self.preset)
 
     def overrides(self) -> "Settings":
         """Return the settings that win over everything; the value in --set FIELD=VALUE is TOML, else text.
@@ -127,13 +155,15 @@ class Given:
         for name in flatten(assigned):
             if name in self.decided:
                 raise InputError(f"--set {name}: is decided by {self.decided[name]} here; set it there")
-        overrides = merge(
-            {} if self.device is None else {"device": self.device},
-            read_curriculum(self.curriculum) if self.curriculum else {},
-            assigned,
-        )
-        source = "--set" if self.assignments else "--device" if self.device else "--curriculum"
-        build_config(merge({"architecture": "gru"}, overrides), source=source)
+        layers = {
+            "--device": {} if self.device is None else {"device": self.device},
+            "--curriculum": {} if self.curriculum is None else read_curriculum(self.curriculum),
+            "--set": assigned,
+        }
+        overrides = {}
+        for source, layer in layers.items():
+            overrides = merge(overrides, layer)
+            build_config(merge({"architecture": "gru"}, overrides), source=source)
         width = overrides.get("memory", {}).get("hidden_size")
         if self.num_parameters is not None and width is not None:
             raise InputError(
@@ -185,12 +215,13 @@ def care_options(command: Callable) -> Callable:
         care = Care(checkpoint_seconds=checkpoint_seconds, stall_seconds=stall_seconds)
         return command(care=care, **parameters)
 
-    seconds = click.FloatRange(min=0, min_open=True)
     for name, default, text in (
         ("--stall-seconds", DEFAULT_CARE.stall_seconds, "Replace a process that takes no step for so long."),
         ("--checkpoint-seconds", DEFAULT_CARE.checkpoint_seconds, "Save every run under way so often."),
     ):
-        option = click.option(name, type=seconds, metavar="S", default=default, show_default=True, help=text)
+        option = click.option(
+            name, type=PositiveNumber(), metavar="S", default=default, show_default=True, help=text
+        )
         collect = option(collect)
     return collect
 
@@ -205,7 +236,7 @@ ENGINE_OPTIONS = (
     ),
     click.option(
         "--ray-gpus",
-        type=click.FloatRange(min=0, min_open=True),
+        type=PositiveNumber(),
         metavar="SHARE",
         help="Share of a GPU that a run on a CUDA device asks of Ray.  [default: 1]",
     ),

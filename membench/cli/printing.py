@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from membench.errors import one_line
+from membench.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from membench.records import RunRecord
+
+
+UNLIMITED = 2**20
+"""Columns: more than any table has. A file or another program has no width, and wants no names cut short."""
 
 
 def stderr() -> "Console":
@@ -62,19 +66,22 @@ def print_record(record: "RunRecord", path: Path) -> None:
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows of equal keys as a table."""
+    """Print rows of equal keys as a table: as wide as a terminal, and elsewhere as wide as what it holds."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(one_line(title)), title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold"
-    )
+    console = Console()
+    if not console.is_terminal:
+        console.width = UNLIMITED
+    if title:
+        console.print(Text(one_line(title), style="table.title"))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in rows[0] if rows else ():
         table.add_column(Text(one_line(column)))
     for row in rows:
         table.add_row(*(Text(one_line(str(value))) for value in row.values()))
-    Console().print(table)
+    console.print(table)
 
 
 def show_report(
@@ -88,6 +95,9 @@ def show_report(
         pack: write all records into one file, too.
         tensorboard: write the learning curves for TensorBoard, too.
         as_json: print the report's files and the records as JSON instead.
+
+    Raises:
+        InputError: if there is nothing to report on: it would replace the report that lies there.
     """
     from membench import logs
     from membench.frame import to_frame
@@ -100,7 +110,11 @@ def show_report(
         records, complaints = read_records(source)
         plan, of_the_plan = plan_of(results, records)
         complaints += of_the_plan
+        for complaint in complaints:
+            say(f"left out: {complaint}")
         records, missing = plan.planned(records), [config.label for config in plan.missing(records)]
+        if not records and (source.is_file() or not plan.configs):
+            raise InputError(f"{source}: holds no record of {'a planned' if plan.configs else 'any'} run")
         heading = ReportHeading(
             suite=plan.suite,
             profile=plan.profile,
@@ -110,8 +124,6 @@ def show_report(
             seeds=sorted({config.seed for config in plan.configs}),
         )
         files = write_report(out or results, records, missing, complaints, heading)
-    for complaint in complaints:
-        say(f"left out: {complaint}")
     if pack:
         say(f"packed: {pack_records(results)}")
     if tensorboard:

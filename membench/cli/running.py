@@ -19,6 +19,7 @@ from membench.cli.carrying_out import (
 )
 from membench.cli.options import (
     Given,
+    NamedPath,
     care_options,
     curriculum_option,
     device_option,
@@ -36,7 +37,7 @@ from membench.cli.printing import print_json, print_record, print_table, say, sh
 from membench.engine import LOCAL, Engine
 
 if TYPE_CHECKING:
-    pass
+    from membench.tuning import Tuned
 
 
 @click.command()
@@ -88,7 +89,7 @@ def run(
     configs = plan_runs(
         suite,
         profile_name,
-        architectures=architectures.split(",") if architectures else None,
+        architectures=None if architectures is None else architectures.split(","),
         num_seeds=num_seeds,
         preset=preset,
         overrides=overrides,
@@ -182,7 +183,7 @@ def train(
 @click.argument("architecture")
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Keep the outcome in this file. Runs read architectures/tuned.json alone; for a memory of your own, "
     "write what was found into its class's `settings`.",
@@ -201,15 +202,17 @@ def tune(
 ) -> None:
     """Search a memory's settings, as was done for all.
 
-    The learning rate and initialisation of ARCHITECTURE, by the same search as for every memory.
+    The learning rate and initialisation of ARCHITECTURE, by the same search as for every memory. A search in
+    which no run solved the task, or one failed, exits with 1; the same command does failed runs again.
     """
     from membench.catalogue import check_architecture_name
-    from membench.config import flatten
     from membench.plan import Plan, write_plan
     from membench.records import read_records
-    from membench.tuning import outcome_of, tuning_configs, write_outcome
+    from membench.tuning import outcome_of, read_outcomes, tuning_configs, write_outcome
 
     check_architecture_name(architecture)
+    if into is not None:
+        read_outcomes(into)  # what is wrong with it is told before the search
     load_pytorch_on_the_side(engine)
     configs = [config for trial in tuning_configs(architecture) for config in trial]
     results = out or Path("results") / f"tune-{architecture.replace(':', '.')}"
@@ -223,19 +226,37 @@ def tune(
         configs=configs,
     )
     write_plan(results, plan)
-    carry_out(configs, results, care, engine)
+    finished = carry_out(configs, results, care, engine)
     outcome = outcome_of(architecture, read_records(results)[0], command)
-    if into is not None:
+    if into is not None and outcome.settings:
         write_outcome(into, architecture, outcome)
     if as_json:
         print_json(outcome)
-        return
+    else:
+        print_search(architecture, outcome)
+    num_failed = sum(record.status == "failed" for record in finished)
+    if num_failed:
+        say(f"{num_failed} of {len(configs)} runs failed and count as not solved")
+    if not outcome.settings:
+        say(
+            f"no run solved the task: nothing was found{'' if into is None else f', and {into} is as it was'}"
+        )
+    if num_failed or not outcome.settings:
+        sys.exit(1)
+
+
+def print_search(architecture: str, outcome: "Tuned") -> None:
+    """Print what was tried in a search and what came of it."""
+    from membench.config import flatten
+
     print_table(
         f"{architecture}: steps to solved, by seed",
         [
             {
                 "settings": ", ".join(f"{name}={value}" for name, value in flatten(trial.settings).items()),
-                "steps to solved": ", ".join(f"{steps:,}" for steps in trial.steps_to_solved),
+                "steps to solved": ", ".join(
+                    "not solved" if steps is None else f"{steps:,}" for steps in trial.solved
+                ),
                 "": "best" if trial.settings == outcome.settings else "",
             }
             for trial in outcome.trials

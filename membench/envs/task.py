@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NO_QUESTION = -1
 
+LONGEST_EPISODE = 20_000
+"""Steps of an episode that is looked into as a whole: what that takes grows with them."""
+
 
 class Task(ABC):
     """A distribution over episodes with a right answer at some steps.
@@ -71,3 +74,16 @@ class Task(ABC):
         for option, value in legal.items():
             if (got := getattr(self.config, option)) != value:
                 raise InputError(f"task.{option} {got}: {self.name} has no use for it (legal: {value})")
+
+
+def check_length(num_steps: int, what: str) -> None:
+    """See that whole episodes of `num_steps` steps can be looked into.
+
+    Raises:
+        InputError: naming `what` has them, if they are too long.
+    """
+    if num_steps > LONGEST_EPISODE:
+        raise InputError(
+            f"{what}: episodes of {num_steps:,} steps are too long to look into (legal: at most "
+            f"{LONGEST_EPISODE:,})"
+        )

@@ -11,14 +11,12 @@ from membench.agent import Agent, build_agent
 from membench.catalogue import architecture_table
 from membench.config import RunConfig
 from membench.envs import Task, make_task
+from membench.envs.task import check_length
 from membench.errors import InputError
 from membench.folders import runs_folder
 from membench.records import RunRecord, read_record
 from membench.streams import RandomStreams
 from membench.train import load_agent
-
-LONGEST_EPISODE = 20_000
-"""Steps; what is looked at grows with them."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,5 @@ def _examined_task(record: RunRecord, config: RunConfig) -> Task:
     random_delays = {} if config.task.min_horizon is None else {"min_horizon": horizon}
     task = make_task(msgspec.structs.replace(config.task, horizon=horizon, **random_delays))
     longest = max(task.max_episode_steps, make_task(config.task).max_episode_steps)
-    if longest > LONGEST_EPISODE:
-        raise InputError(
-            f"run {record.run_id}: episodes of {longest:,} steps are too long to look into (legal: at most "
-            f"{LONGEST_EPISODE:,})"
-        )
+    check_length(longest, f"run {record.run_id}")
     return task
