@@ -68,6 +68,43 @@ def test_every_cell_has_a_sentence_about_those_that_ran_in_it():
     ]
 
 
+def test_neighbouring_cells_of_which_the_same_is_to_be_said_share_a_sentence():
+    solved = [record for horizon in (5, 10, 20) for record in seeds("gru", horizon, "ss")]
+    assert say(solved) == ["At each of the horizons 5, 10 and 20, GRU solves it in both seeds."]
+    assert say([*solved, *seeds("gru", 15, "su")]) == [
+        "At each of the horizons 5 and 10, GRU solves it in both seeds.",
+        "At horizon 15, GRU solves it in 1 of 2 seeds.",
+        "At horizon 20, GRU solves it in both seeds.",
+    ]
+    assert say([capacity_record("gru", 5, items, 1.0) for items in (1, 4)]) == [
+        "On each of the tasks “1 item” and “4 items”, GRU solves it in the 1 seed tried."
+    ]
+
+
+def test_runs_that_lost_the_task_again_are_told():
+    ends = {"gru": (1.0, 1.0, 1.0), "lstm": (1.0, 0.52, 1.0), "mamba": (0.75, 1.0, 0.774)}
+    records = [
+        make_record(name, 5, seed, success=success)
+        for name, all_ in ends.items()
+        for seed, success in enumerate(all_)
+    ]
+    assert say(records) == [
+        "At horizon 5, GRU solves it in all 3 seeds; LSTM in all 3 seeds, 1 of which had fallen below the "
+        "mark again by the end (0.52); Mamba in all 3 seeds, 2 of which had fallen below the mark again by "
+        "the end (0.75 to 0.77)."
+    ]
+    assert say([make_record(success=0.9), make_record(horizon=20, status="unsolved", success=0.2)]) == [
+        "At horizon 10, GRU solves it in the 1 seed tried, which had fallen below the mark again by the end "
+        "(0.90).",
+        "At horizon 20, GRU does not solve it in the 1 seed tried.",
+    ]
+    many = [make_record(name, horizon) for name in ("gru", "lstm") for horizon in range(1, 8)]
+    many += [make_record("lstm", horizon, 1, success=horizon / 10) for horizon in (1, 7)]
+    assert say(many)[1:] == [
+        "Of 16 runs called solved, 2 had fallen below the mark again by the end: LSTM 2 (0.10 to 0.70)."
+    ]
+
+
 def test_the_longest_horizon_that_was_tested_untrained_comes_first():
     tested = {"gru": (0.5, 0.3), "gru_pmm": (1.0, 1.0), "lstm": (1.0, 1.0)}
     records = [

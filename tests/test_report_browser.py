@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from browser import Page, browser
-from test_report import make_record
+from test_report import five_memories, make_record
 from test_report_page import KINDS, MARKUP, SCRIPT, write
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -30,6 +30,7 @@ def reports(tmp_path_factory) -> dict[str, Path]:
     kinds = {kind: KINDS[kind]() for kind in ("few", "many", "ladder")}
     speeds = {SCRIPT: 990.0, MARKUP: 27_123.4, long_name: 1234.0, "gru": 1199.9}  # 990, 27k, 1.2k, 1.2k
     kinds["markup"] = [make_record(name, steps_per_second=speed) for name, speed in speeds.items()]
+    kinds["seeds"] = five_memories(num_seeds=5)
     return {
         kind: write(folder / kind, records, (MARKUP,), ("x" * 500,))[0].page
         for kind, records in kinds.items()
@@ -45,6 +46,23 @@ def test_nothing_overflows_and_nothing_is_complained_about(kind, width, chromium
     assert chromium.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert chromium.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert chromium.complaints == []
+
+
+def test_a_table_takes_the_width_that_is_there(chromium, reports):
+    chromium.open(reports["seeds"], WIDTHS["desk"])
+    assert chromium.evaluate("[...document.querySelectorAll('#table-success .wide')].length") == 1
+    assert chromium.evaluate(
+        "[...document.querySelectorAll('.wide')].every(one => !one.clientWidth || "
+        "one.scrollWidth <= one.clientWidth)"
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_a_figure_is_seen_whole(width, chromium, reports):
+    chromium.open(reports["few"], width)
+    assert chromium.evaluate(
+        "[...document.images].every(one => one.offsetWidth <= one.parentElement.clientWidth)"
+    )
 
 
 def test_names_are_text(chromium, reports):

@@ -227,6 +227,28 @@ def test_how_it_was_run_tells_what_is_not_there(tmp_path):
         assert fact in run
 
 
+def test_runs_that_lost_the_task_again_are_named(tmp_path):
+    records = [make_record(seed=seed, success=success) for seed, success in enumerate((1.0, 0.52, 0.95))]
+    _, page = write(tmp_path, [*records, make_record("lstm", status="unsolved", success=0.3)])
+    assert "Of the 3 runs called solved, 1 fell below their mark" in page.text
+    assert [text for text, _ in page.column("below_mark", "Seed")] == ["1"]
+    assert [text for text, _ in page.column("below_mark", "Success")] == ["0.52"]
+
+
+def test_the_page_says_what_an_interval_without_an_upper_end_is(tmp_path):
+    _, page = write(tmp_path, [make_record(seed=seed, steps=4_000 + 2_000 * seed) for seed in range(5)])
+    assert page.column("steps_to_solved", "Its 95 % interval")[0][0].startswith("from 4,000")
+    assert "An interval that reads from has no upper end" in page.text
+
+
+def test_a_section_that_speaks_of_the_document_says_what_that_is(reports):
+    sections = [one for files, _ in reports.values() for one in files.report.read_text().split("\n## ")]
+    speaking = [one for one in sections if "document" in one or "deep dive" in one]
+    assert speaking
+    for section in speaking:
+        assert "The document is the *Memory Architecture Deep Dive*, the guide" in section
+
+
 def test_a_page_without_any_run_says_so(tmp_path):
     _, page = write(tmp_path, [], missing=("gru, seed 0",))
     assert "There is no record of any run here" in page.text and not page.cells
