@@ -245,19 +245,20 @@ def test_a_run_whose_checkpoint_finds_no_room_goes_on_when_there_is(small_disk):
     assert record.status != "failed" and without_timings(written) == without_timings(train(config))
 
 
-def test_a_disk_that_is_full_ends_a_command_with_one_line(tmp_path):
+@pytest.mark.parametrize("room", [1_000, 20_000], ids=["not the record", "half the weights"])
+def test_a_disk_that_is_full_ends_a_command_with_one_line(room, tmp_path):
     command = [sys.executable, "-m", "membench", "train", "--architecture", "gru", "--horizon", "1"]
-    command += ["--total-timesteps", "100", "--set", "memory.hidden_size=8", "--out", str(tmp_path / "out")]
+    command += ["--total-timesteps", "100", "--set", "memory.hidden_size=64", "--out", str(tmp_path / "out")]
     done = subprocess.run(
         command,
-        preexec_fn=lambda: limit_files(1_000),
+        preexec_fn=lambda: limit_files(room),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1 and done.stderr.strip().count("\n") == 0
     assert "File too large" in done.stderr and "this goes on: membench train" in done.stderr
-    assert read_records(tmp_path / "out") == ([], [])
+    assert read_records(tmp_path / "out") == ([], []) and not list(tmp_path.glob("out/runs/*"))
 
 
 @pytest.mark.parametrize("command", ["train", "run", "tune"])
