@@ -15,7 +15,7 @@ from membench.report.comparisons import comparison_tables
 from membench.report.contents import Contents, ReportHeading
 from membench.report.figures import figures_for
 from membench.report.files import style, write_figure, write_table, write_text
-from membench.report.frame import is_ladder, is_lost, tidy, varies_in_what_is_shown
+from membench.report.frame import is_below_mark, is_ladder, is_lost, tidy, varies_in_what_is_shown
 from membench.report.frontier import frontier_table
 from membench.report.generalisation import generalisation_table, has_other_horizons
 from membench.report.gradient_flow import gradient_flow_table, has_gradient_flow
@@ -97,6 +97,8 @@ def all_tables(frame: pd.DataFrame) -> dict[str, Table]:
     }
     if is_ladder(frame):
         return found | {"frontier": frontier_table(frame)}
+    if (below := is_below_mark(frame)).any():
+        found["below_mark"] = tables.runs_table(frame.loc[below])
     if varies_in_what_is_shown(frame):
         found["capacity"] = capacity_table(frame)
     if setting := impact_setting(frame):

@@ -1,12 +1,21 @@
 """The answer in words: a frame of runs -> sentences that say no more than its runs do."""
 
+from collections.abc import Collection
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from membench.report import text
-from membench.report.frame import cell_heading, cell_names, differ_by_horizon_only, is_ladder, num_solved
+from membench.report.frame import (
+    cell_heading,
+    cell_names,
+    differ_by_horizon_only,
+    is_below_mark,
+    is_ladder,
+    num_solved,
+)
 from membench.report.frontier import frontier_table
 from membench.report.generalisation import success_at
 from membench.report.looks import display_name
@@ -17,6 +26,9 @@ MOST_CELLS = 6
 MOST_NAMES = 8
 """Memories named one after another; of more, those that are not named are counted."""
 
+BELOW_MARK = "had fallen below the mark again by the end"
+"""What is said of runs that were called solved, and were not when they ended."""
+
 
 class Tally(NamedTuple):
     """How many runs of a memory in a cell are solved."""
@@ -25,18 +37,29 @@ class Tally(NamedTuple):
     runs: int
     noun: str
     """What a run is called; see `_noun`."""
+    below: tuple[float, ...]
+    """Final success of those that were solved and below their mark at the end, the lowest first."""
 
     @property
-    def rank(self) -> tuple[float, int]:
-        """Sorts the largest share first, and of equal ones that of most runs."""
-        return -self.solved / self.runs, -self.runs
+    def rank(self) -> tuple[float, int, int]:
+        """Sorts the largest share first; of equal ones, that of most runs, and of fewest below the mark."""
+        return -self.solved / self.runs, -self.runs, len(self.below)
 
     def __str__(self) -> str:
+        return self._how_many_solved() + self._how_many_below()
+
+    def _how_many_solved(self) -> str:
         if self.runs == 1:
             return f"in the 1 {self.noun} tried" if self.solved else f"not in the 1 {self.noun} tried"
         if self.solved == self.runs:
             return f"in {_all_of(self.runs, self.noun)}"
         return f"in {self.solved or 'none'} of {self.runs} {self.noun}s"
+
+    def _how_many_below(self) -> str:
+        if not self.below:
+            return ""
+        which = "which" if self.runs == 1 else f"{len(self.below)} of which"
+        return f", {which} {BELOW_MARK} ({_shares(self.below)})"
 
 
 def answer(frame: pd.DataFrame, *, num_missing: int = 0) -> list[str]:
@@ -52,9 +75,9 @@ def answer(frame: pd.DataFrame, *, num_missing: int = 0) -> list[str]:
         found = [_climbs(frame)]
     elif len(names := cell_names(frame)) <= MOST_CELLS:
         found = [sentence for name in names for sentence in _beyond(frame, name)]
-        found += [_in_cell(frame, name) for name in names]
+        found += _in_cells(frame, names)
     else:
-        found = [_over_cells(frame)]
+        found = [_over_cells(frame), *_below_mark(frame)]
     return [*found, *_lost(frame), *_missing(len(frame), num_missing)]
 
 
@@ -82,12 +105,19 @@ def _beyond(frame: pd.DataFrame, name: str) -> list[str]:
     return [f"{where}, {what} {'; '.join(clauses)}."]
 
 
+def _in_cells(frame: pd.DataFrame, names: list[str]) -> list[str]:
+    """Return what memories do cell by cell; neighbours of which the same is to be said share a sentence."""
+    alike = groupby(names, key=lambda name: _in_cell(frame, name))
+    return [f"{_where(frame, *together)}, {said}." for said, together in alike]
+
+
 def _in_cell(frame: pd.DataFrame, name: str) -> str:
     """Return which memories solve one cell in every seed, which in some and which in none."""
     groups: dict[Tally, list[str]] = {}
     by_memory = list(frame.loc[frame.cell == name].groupby("architecture", sort=False))
     for architecture, runs in by_memory:
-        tally = Tally(num_solved(runs), len(runs), _noun(runs))
+        below = tuple(sorted(runs.success[is_below_mark(runs)]))
+        tally = Tally(num_solved(runs), len(runs), _noun(runs), below)
         groups.setdefault(tally, []).append(display_name(str(architecture)))
     first, *others = sorted(groups, key=lambda tally: tally.rank)
     names = {tally: _names(group, len(by_memory)) for tally, group in groups.items()}
@@ -95,12 +125,19 @@ def _in_cell(frame: pd.DataFrame, name: str) -> str:
         f"{names[first]} {_solves(first, len(groups[first]))}",
         *(f"{names[tally]} {tally}" for tally in others),
     ]
-    return f"{_where(frame, name)}, {'; '.join(clauses)}."
+    return "; ".join(clauses)
 
 
-def _where(frame: pd.DataFrame, name: str) -> str:
-    places = {"Horizon": f"At horizon {name}", "Task": f"On the task “{name}”", "Setting": f"With “{name}”"}
-    return places[cell_heading(frame)]
+def _where(frame: pd.DataFrame, *names: str) -> str:
+    """Return in which cells something is so: in one, or in each of several."""
+    heading = cell_heading(frame)
+    listed = text.listed(names if heading == "Horizon" else [f"“{name}”" for name in names])
+    one, each_of = {
+        "Horizon": ("At horizon", "At each of the horizons"),
+        "Task": ("On the task", "On each of the tasks"),
+        "Setting": ("With", "With each of"),
+    }[heading]
+    return f"{one if len(names) == 1 else each_of} {listed}"
 
 
 def _solves(tally: Tally, num_memories: int) -> str:
@@ -132,6 +169,25 @@ def _over_cells(frame: pd.DataFrame) -> str:
     runs_per_cell = frame.groupby(["architecture", "cell"]).size().tolist()
     seeds = _from_to(min(runs_per_cell), max(runs_per_cell), noun)
     return f"{kind.capitalize()}s solved in every {noun} ({seeds} per {kind}): {'; '.join(clauses)}."
+
+
+def _below_mark(frame: pd.DataFrame) -> list[str]:
+    """Return how many solved runs of each memory were below their mark at the end, if any were."""
+    below = frame.loc[is_below_mark(frame)]
+    if below.empty:
+        return []
+    counts = [
+        f"{display_name(str(architecture))} {len(runs)} ({_shares(runs.success)})"
+        for architecture, runs in below.groupby("architecture", sort=False)
+    ]
+    called = _number(num_solved(frame), "run")
+    return [f"Of {called} called solved, {len(below)} {BELOW_MARK}: {text.listed(counts)}."]
+
+
+def _shares(success: Collection[float]) -> str:
+    """Return from where to where some shares reach."""
+    low, high = text.share(min(success)), text.share(max(success))
+    return low if low == high else f"{low} to {high}"
 
 
 def _climbs(frame: pd.DataFrame) -> str:

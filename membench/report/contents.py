@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,16 +29,6 @@ class ReportHeading:
     def about(self) -> str:
         """What stands above the question."""
         return f"{self.suite}, {self.profile} profile"
-
-
-class SolvedRuns(NamedTuple):
-    """How runs called solved did on fresh episodes after training."""
-
-    runs: int
-    greedy_below: int
-    """Those whose greedy policy fell below what counts as solved."""
-    sampled_below: int
-    """Those whose sampled policy did."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +63,6 @@ class Contents:
             for record in self.records
         }
         return len(self.records) - len(shown)
-
-    @property
-    def solved(self) -> SolvedRuns:
-        """How many runs were called solved, and how many of them did not hold up."""
-        solved = [record for record in self.records if record.status == "solved"]
-
-        def below(success: float | None, record: RunRecord) -> bool:
-            return success is not None and success < record.config.evaluation.solved_at
-
-        return SolvedRuns(
-            runs=len(solved),
-            greedy_below=sum(below(record.success, record) for record in solved),
-            sampled_below=sum(below(record.sampled_success, record) for record in solved),
-        )
 
     @property
     def recall_gap(self) -> str:

@@ -19,6 +19,10 @@ class Facts(NamedTuple):
 
 NO_GATES = "none"
 DEEP_DIVE = "the deep dive"
+THE_DOCUMENT = (
+    "the *Memory Architecture Deep Dive*, the guide to agents with a memory that membench implements"
+)
+"""What pages say, in Markdown, where they first speak of the document."""
 GRU_GATES = "2 (reset, update) in its GRU"
 
 FACTS = {

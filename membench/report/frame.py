@@ -244,6 +244,17 @@ def num_solved(runs: pd.DataFrame) -> int:
     return int((runs.status == "solved").sum())
 
 
+def is_below_mark(runs: pd.DataFrame, success: str = "success") -> pd.Series:
+    """Return which runs ended as solved, and were below their mark on the fresh episodes after training.
+
+    Args:
+        runs: of a tidy frame.
+        success: the column that is compared with the mark, that of the greedy policy or `sampled_success`.
+    """
+    marks = [settings["evaluation.solved_at"] for settings in runs.settings]
+    return (runs.status == "solved") & (runs[success] < marks)
+
+
 def solved_of(runs: pd.DataFrame) -> str:
     """Return how many runs ended as solved, for people."""
     return f"{num_solved(runs)}/{len(runs)} solved"

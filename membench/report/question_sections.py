@@ -1,6 +1,7 @@
 """Sections that answer what one kind of suite asks; the runs of others leave them empty."""
 
 from membench.report.contents import Contents
+from membench.report.facts import THE_DOCUMENT
 from membench.report.parts import Part
 from membench.report.showing import paragraph, shown_figure, shown_table
 
@@ -10,11 +11,12 @@ def impact(contents: Contents) -> list[Part]:
     return shown_table(
         contents,
         "impact",
-        """
-        The document's words beside what these runs measured. *Lost* runs diverged or failed; the *spread* is
-        the standard deviation of success over seeds, the mean over tasks; a value *did best* at a task if
-        more of its runs solved it than with any other, or as many in fewer steps: by two runs or all against
-        none, or by a tenth of the steps and one evaluation, and no seed contradicts it.
+        f"""
+        The document is {THE_DOCUMENT}. Its words stand beside what these runs measured. *Lost* runs diverged
+        or failed; the *spread* is the standard deviation of success over seeds, the mean over tasks; a value
+        *did best* at a task if more of its runs solved it than with any other, or as many in fewer steps: by
+        two runs or all against none, or by a tenth of the steps and one evaluation, and no seed contradicts
+        it.
         """,
     )
 
@@ -75,7 +77,9 @@ def adaptation(contents: Contents) -> list[Part]:
 def presets(contents: Contents) -> list[Part]:
     """Return the document's presets as they stand."""
     return shown_table(
-        contents, "presets", "The deep dive's presets as they stand: medians, and mean success."
+        contents,
+        "presets",
+        f"The document is {THE_DOCUMENT}. Its presets as they stand: medians, and mean success.",
     )
 
 

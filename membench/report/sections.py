@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from membench.report import question_sections
 from membench.report.contents import Contents
+from membench.report.facts import THE_DOCUMENT
+from membench.report.frame import is_below_mark, num_solved
 from membench.report.headline import headline_caption
 from membench.report.how_it_was_run import how_it_was_run
 from membench.report.looks import display_name
@@ -119,7 +121,8 @@ def _time_to_solved(contents: Contents) -> list[Part]:
             sampled*: 95 % of the last 320 training episodes' answers, drawn from the policy, were right. The
             median is the time by which more than half of the runs had got there. `>` says that runs ended
             first, their budget spent, so that the median is only known to be larger; *never*, that half or
-            more diverged or failed.
+            more diverged or failed. An interval that reads *from* has no upper end: with so few runs, it
+            cannot be ruled out that half of all would take longer than the slowest of these.
             """
         ),
         *_held_up(contents),
@@ -127,16 +130,27 @@ def _time_to_solved(contents: Contents) -> list[Part]:
 
 
 def _held_up(contents: Contents) -> list[Part]:
-    solved = contents.solved
-    if not solved.runs:
+    """Return how many of the runs that were called solved still were at the end, and which were not."""
+    frame = contents.frame
+    if not num_solved(frame):
         return []
+    greedy, sampled = (is_below_mark(frame, success).sum() for success in ("success", "sampled_success"))
     return [
         paragraph(
             f"""
-            Of the {solved.runs} runs called solved, {solved.greedy_below} fell below their mark on the fresh
-            episodes after training, and {solved.sampled_below} with actions drawn from the policy.
+            Of the {num_solved(frame)} runs called solved, {greedy} fell below their mark on the fresh
+            episodes after training, and {sampled} with actions drawn from the policy.
             """
-        )
+        ),
+        *shown_table(
+            contents,
+            "below_mark",
+            """
+            Runs called solved whose greedy policy was below their mark at the end: a run goes on until its
+            sampled answers are as good, or its budget is spent, and may forget meanwhile. They count as
+            solved, and with the success that they had at the end.
+            """,
+        ),
     ]
 
 
@@ -206,10 +220,10 @@ def _comparisons(contents: Contents) -> list[Part]:
         return []
     return [
         paragraph(
-            """
-            What the deep dive says of each pair, and what these runs measured at the sizes and horizons of
-            this suite, which need not be the document's. "(stated)" marks a word about the design that no run
-            here measures.
+            f"""
+            The document is {THE_DOCUMENT}. What it says of each pair, and what these runs measured at the
+            sizes and horizons of this suite, which need not be the document's. "(stated)" marks a word about
+            the design that no run here measures.
             """
         ),
         *tables,

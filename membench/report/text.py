@@ -21,7 +21,7 @@ def count(value: float) -> str:
 
 def share(value: float) -> str:
     """Return a fraction with two digits, as in 0.98."""
-    return NOTHING if math.isnan(value) else f"{value:.2f}"
+    return NOTHING if math.isnan(value) else f"{value:z.2f}"  # z: no minus before a zero
 
 
 def tenths(value: float) -> str:
@@ -90,8 +90,10 @@ def escape_markdown(text: str) -> str:
 
 
 def is_of_numbers(column: pd.Series) -> bool:
-    """Return whether a column of text holds numbers, and so is aligned right."""
-    return len(column) > 0 and all(re.match(rf"> \d|\d|never$|{NOTHING}$", cell) for cell in column)
+    """Return whether a column of text holds numbers, and so is aligned right; "1. Cue" is none."""
+    return len(column) > 0 and all(
+        re.match(rf"(> )?\d+(?!\d|\. )|never$|{NOTHING}$", cell) for cell in column
+    )
 
 
 def to_latex(shown: pd.DataFrame) -> str:
