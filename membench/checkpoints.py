@@ -90,11 +90,10 @@ class Checkpoint:
 
     def save(self, training: Training) -> None:
         """Write the checkpoint; the one before it stays until this one is complete and on disk."""
-        content = io.BytesIO()
-        torch.save({"origin": self._origin, "training": training.state_dict()}, content)
+        content = serialised({"origin": self._origin, "training": training.state_dict()})
         with atomic_writer(self.path) as file:
-            file.write(_digest(content.getbuffer()).digest())
-            file.write(content.getbuffer())
+            file.write(_digest(content).digest())
+            file.write(content)
         self._saved_at = time.monotonic()
 
     def _read(self) -> dict[str, Any] | None:
@@ -111,6 +110,16 @@ class Checkpoint:
             log.warning("starts anew: its checkpoint is of another %s", ", ".join(other))
             return None
         return content["training"]
+
+
+def serialised(content: dict[str, Any]) -> memoryview:
+    """Return what `torch.save` writes of tensors, numbers and text.
+
+    To be written at once: where a disk is full, PyTorch's own writer would hide the OSError behind another.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
 
 
 def checkpoint_path(results: Path, run_id: str) -> Path:

@@ -12,18 +12,9 @@ from rich.text import Text
 
 from membench.errors import one_line
 from membench.execute import REFUSED_SECONDS, Standing
-from membench.records import RunRecord
+from membench.records import describe_outcome
 
 STATUS_STYLES = {"solved": "green", "unsolved": "yellow", "diverged": "red", "failed": "bold red"}
-
-
-def describe_outcome(record: RunRecord) -> Text:
-    """Return one line on how a run ended."""
-    text = Text.assemble((record.status, STATUS_STYLES[record.status]), f" {record.config.label}: ")
-    if record.status == "failed":
-        return text.append(one_line(record.error or ""))
-    success = "success -" if record.success is None else f"success {record.success:.3f}"
-    return text.append(f"{success} after {record.steps:,} steps, {record.seconds:.0f} s")
 
 
 class SuiteDisplay:
@@ -55,7 +46,9 @@ class SuiteDisplay:
     def update(self, standing: Standing) -> None:
         """Show where the pool stands."""
         for record in standing.finished[self.num_shown :]:
-            self.console.print(describe_outcome(record), highlight=False, soft_wrap=True)
+            line = Text(describe_outcome(record))
+            line.stylize(STATUS_STYLES[record.status], 0, len(record.status))
+            self.console.print(line, soft_wrap=True)
         self.num_shown = len(standing.finished)
         if standing.elsewhere and not standing.running and not self.is_waiting:
             sentence = f"waiting for another process at work on {len(standing.elsewhere)} runs"

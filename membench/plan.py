@@ -20,6 +20,9 @@ from membench.folders import atomic_writer
 from membench.records import RunRecord, read_records
 from membench.untrusted import decode, new_place, read_file
 
+NUM_REASONS = 3
+"""So many reasons why nothing was found are named."""
+
 
 class PlannedBy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A command that trained some of the planned runs."""
@@ -187,8 +190,19 @@ def runs_by_suite(folder: Path) -> tuple[dict[str, PlannedRuns], list[str]]:
     """
     found, left_out = planned_runs(folder)
     if not found:
-        raise InputError(f"{folder}: no results folder of a suite is in there")
+        others = [f"{len(left_out) - NUM_REASONS} more"] * (len(left_out) > NUM_REASONS)
+        reasons = "; ".join(left_out[:NUM_REASONS] + others)
+        raise InputError(
+            f"{folder}: no results folder of a suite is in there{where_runs_lie(folder)}"
+            + f" ({reasons})" * bool(reasons)
+        )
     return found, left_out
+
+
+def where_runs_lie(folder: Path) -> str:
+    """Return a question whether the folder below was meant where the results folders lie one level deeper."""
+    plans = sorted(folder.glob("*/*/plan.json"))
+    return f"; did you mean {plans[0].parent.parent}?" if plans else ""
 
 
 def planned_runs(source: Path) -> tuple[dict[str, PlannedRuns], list[str]]:

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from membench.config import Fraction, NonNegativeFloat, NonNegativeInt, RunConfig
 from membench.envs import make_task
-from membench.errors import InputError, shown
+from membench.errors import InputError, one_line, shown
 from membench.folders import atomic_writer, record_path, runs_folder
 from membench.untrusted import decode, new_place, read_file
 
@@ -159,6 +159,17 @@ MEASURED_ON_THE_MACHINE = (
     "finished_at",
 )
 """Fields that differ between two runs of one configuration on one machine; all others are bit-identical."""
+
+
+def describe_outcome(record: RunRecord) -> str:
+    """Return one line on how a run ended: where it was solved, and what it was worth when it ended."""
+    outcome = f"{record.status} {record.config.label}: "
+    if record.status == "failed":
+        return one_line(outcome + (record.error or ""))
+    if record.status == "solved" and record.steps_to_solved is not None:
+        outcome += f"at {record.steps_to_solved:,} steps; "
+    success = "success -" if record.success is None else f"success {record.success:.3f}"
+    return one_line(f"{outcome}{success} after {record.steps:,} steps, {record.seconds:.0f} s")
 
 
 def write_record(results: Path, record: RunRecord) -> Path:

@@ -14,7 +14,7 @@ import torch
 
 from membench import describe
 from membench.agent import Agent, build_agent
-from membench.checkpoints import Checkpoint
+from membench.checkpoints import Checkpoint, serialised
 from membench.compiler import leave_compiler_out
 from membench.config import RunConfig
 from membench.devices import denormals_as_zero, prepare_process
@@ -76,8 +76,9 @@ def train(
             status = "solved"
         record = _record(training, status, error)
     if weights is not None:
+        state = {name: tensor.cpu() for name, tensor in training.agent.state_dict().items()}
         with atomic_writer(weights) as file:
-            torch.save({name: tensor.cpu() for name, tensor in training.agent.state_dict().items()}, file)
+            file.write(serialised(state))
     return record
 
 

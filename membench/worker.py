@@ -25,7 +25,7 @@ from membench.executors import Assignment, Ending
 from membench.executors.processes import STOPS
 from membench.folders import record_path, stamp_of, weights_path
 from membench.progress import noting_progress, progress_path
-from membench.records import RunRecord, write_record
+from membench.records import RunRecord, describe_outcome, write_record
 from membench.train import failed_record, train
 from membench.training import Progress
 from membench.usage import process_started
@@ -89,7 +89,7 @@ def _attempt(assignment: Assignment, is_leaving: Callable[[], bool]) -> Ending:
             if not is_lack_of_room(error):
                 raise
             return Ending("no room", os.strerror(error.errno or 0))
-        log.info("ended: %s after %s steps", record.status, f"{record.steps:,}")
+        log.info("ended: %s", describe_outcome(record))
         return Ending("done")
 
 

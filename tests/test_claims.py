@@ -526,6 +526,27 @@ def test_what_is_no_evidence_is_named(membench, tmp_path):
     assert f"{tmp_path / 'b'}: left out" in err
 
 
+def test_what_was_left_out_is_the_reason_why_nothing_was_found(membench, tmp_path):
+    results_of(tmp_path, "horizons", [make_record("gru", 5)])
+    plan = read_plan(tmp_path)
+    write_plan(tmp_path, msgspec.structs.replace(plan, overrides={"total_timesteps": 100}))
+    for number in range(9):
+        (tmp_path / "runs" / f"broken{number}.json").write_text("{")
+    code, _, err = membench("claims", tmp_path)
+    assert code == 2 and "no results folder of a suite is in there (" in err
+    assert "broken2.json" in err and "broken3.json" not in err and err.endswith("7 more)\n")
+    for path in tmp_path.glob("runs/broken*"):
+        path.unlink()
+    _, _, err = membench("claims", tmp_path)
+    assert err.endswith("its runs are not those of a suite as it stands)\n")
+
+
+def test_results_folders_one_level_deeper_are_pointed_at(membench, tmp_path):
+    results_of(tmp_path / "reference" / "horizons", "horizons", [make_record("gru", 5)])
+    code, _, err = membench("claims", tmp_path)
+    assert code == 2 and err.endswith(f"is in there; did you mean {tmp_path / 'reference'}?\n")
+
+
 def test_a_folder_without_results_or_with_a_suite_twice_is_refused(membench, tmp_path):
     code, _, err = membench("claims", tmp_path)
     assert code == 2 and str(tmp_path) in err

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import msgspec
@@ -15,11 +16,11 @@ import pytest
 from rich.console import Console
 from test_report import make_record
 
-from membench import tuning
+from membench import logs, tuning
 from membench.display import SuiteDisplay
 from membench.execute import Standing
 from membench.plan import Plan, write_plan
-from membench.records import MEASURED_ON_THE_MACHINE, read_records, write_record
+from membench.records import MEASURED_ON_THE_MACHINE, describe_outcome, read_records, write_record
 from membench.suite import list_suites, load_suite
 from membench.train import failed_record
 
@@ -459,6 +460,20 @@ def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path, 
     assert done.returncode == 0, done.stderr
     assert f"{len(records)} runs are there already" in done.stderr
     assert len(read_records(tmp_path / "out")[0]) == 8
+
+
+def test_how_a_run_ended_is_said_in_the_same_words_everywhere(membench, tmp_path):
+    soon = ("--set", "evaluation.solved_at=0.01", "--set", "evaluation.interval=100")
+    _, out, _ = membench(*TRAIN, *soon, "--out", tmp_path)
+    line, place = out.splitlines()
+    (record,) = read_records(tmp_path)[0]
+    assert line == describe_outcome(record) and f"at {record.steps_to_solved:,} steps; success" in line
+    assert place.startswith("record: ")
+    assert logs.last_lines(tmp_path, record.run_id, 1)[0].endswith(f" ended: {line}")
+    shown = Console(file=StringIO(), width=40)
+    with SuiteDisplay(shown, 1, 0) as display:
+        display.update(Standing(tmp_path, [record.config], 1, finished=[record]))
+    assert shown.file.getvalue() == f"{line}\n"
 
 
 def test_help_needs_no_torch():

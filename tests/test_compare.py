@@ -121,6 +121,18 @@ def test_what_was_not_measured_says_by_which_command_it_would_be(membench, resul
     assert f"membench bench --architectures gru_pmm,transformer --out {empty}/bench" in shown
 
 
+def test_where_neither_memory_ran_is_said(membench, results, tmp_path):
+    none_ran = f"--results '{tmp_path}': no runs of gru or lstm are in there"
+    _, _, err = membench("compare", "gru", "lstm", "--results", tmp_path)
+    assert err.startswith(none_ran)
+    _, _, err = membench("compare", "gru_pmm", "lstm", "--results", tmp_path)
+    assert "no runs of" not in err
+    (above := tmp_path / "above").mkdir()
+    (above / "reference").symlink_to(results)
+    _, _, err = membench("compare", *PAIR, "--results", above)
+    assert f"did you mean {above / 'reference'}?" in err
+
+
 def test_the_commands_that_it_names_are_commands(membench, tmp_path):
     """Each is parsed, with its folder taken, so that nothing is trained."""
     compared(membench, tmp_path)

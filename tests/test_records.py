@@ -21,7 +21,14 @@ from membench.errors import InputError
 from membench.execute import run_all
 from membench.folders import make_results_folder, record_path, runs_folder
 from membench.plan import Plan, read_plan, write_plan
-from membench.records import PACKED, pack_records, read_records, set_aside_faults, write_record
+from membench.records import (
+    PACKED,
+    describe_outcome,
+    pack_records,
+    read_records,
+    set_aside_faults,
+    write_record,
+)
 from membench.train import train
 from membench.untrusted import SET_ASIDE
 
@@ -174,6 +181,29 @@ def test_a_record_that_was_made_otherwise_counts_is_told_and_can_be_refreshed(
     assert read_records(tmp_path)[0][0].versions == record.versions
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"steps": 62_656, "steps_to_solved": 54_208, "seconds": 47.2},
+            "solved gru, horizon 10, seed 0: at 54,208 steps; success 1.000 after 62,656 steps, 47 s",
+        ),
+        (
+            {"status": "unsolved", "success": 0.25},
+            "unsolved gru, horizon 10, seed 0: success 0.250 after 20,000 steps, 20 s",
+        ),
+        (
+            {"status": "diverged", "success": None, "steps_to_solved": 54_208},
+            "diverged gru, horizon 10, seed 0: success - after 20,000 steps, 20 s",
+        ),
+        ({"status": "failed", "error": "one\ntwo"}, "failed gru, horizon 10, seed 0: one two"),
+    ],
+    ids=lambda value: value.get("status", "solved") if isinstance(value, dict) else "",
+)
+def test_one_line_says_how_a_run_ended(fields, told):
+    assert describe_outcome(make_record(**fields)) == told
+
+
 def limit_files(num_bytes):
     """Let this process write no file beyond so many bytes: what a full disk does, without one."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -243,19 +273,20 @@ def test_a_run_whose_checkpoint_finds_no_room_goes_on_when_there_is(small_disk):
     assert record.status != "failed" and without_timings(written) == without_timings(train(config))
 
 
-def test_a_disk_that_is_full_ends_a_command_with_one_line(tmp_path):
+@pytest.mark.parametrize("room", [1_000, 20_000], ids=["not the record", "half the weights"])
+def test_a_disk_that_is_full_ends_a_command_with_one_line(room, tmp_path):
     command = [sys.executable, "-m", "membench", "train", "--architecture", "gru", "--horizon", "1"]
-    command += ["--total-timesteps", "100", "--set", "memory.hidden_size=8", "--out", str(tmp_path / "out")]
+    command += ["--total-timesteps", "100", "--set", "memory.hidden_size=64", "--out", str(tmp_path / "out")]
     done = subprocess.run(
         command,
-        preexec_fn=lambda: limit_files(1_000),
+        preexec_fn=lambda: limit_files(room),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1 and done.stderr.strip().count("\n") == 0
     assert "File too large" in done.stderr and "this goes on: membench train" in done.stderr
-    assert read_records(tmp_path / "out") == ([], [])
+    assert read_records(tmp_path / "out") == ([], []) and not list(tmp_path.glob("out/runs/*"))
 
 
 @pytest.mark.parametrize("command", ["train", "run", "tune"])

@@ -43,7 +43,7 @@ def compare(
     """
     from membench.catalogue import check_architecture_name
     from membench.folders import make_writable_folder
-    from membench.plan import planned_runs
+    from membench.plan import planned_runs, where_runs_lie
     from membench.provenance import mixtures
     from membench.report import costs
     from membench.report.evidence import frames_by_suite
@@ -65,6 +65,10 @@ def compare(
     frames, without_one_budget = frames_by_suite(by_suite)
     for sentence in [*left_out, *without_one_budget, *mixtures(every_record)]:
         say(sentence)
+    if not {memory, other} & {record.architecture for record in every_record}:
+        say(
+            f"--results {str(results)!r}: no runs of {memory} or {other} are in there{where_runs_lie(folder)}"
+        )
     measured = costs.read_measurements(measurements).costs if measurements else []
     evidence = Evidence(
         frames,

@@ -57,11 +57,9 @@ def print_json(value: Any) -> None:
 
 def print_record(record: "RunRecord", path: Path) -> None:
     """Print how a run ended and where its record lies."""
-    from membench.display import describe_outcome
+    from membench.records import describe_outcome
 
-    click.echo(one_line(describe_outcome(record).plain))
-    if record.steps_to_solved is not None:
-        click.echo(f"solved after {record.steps_to_solved:,} steps, {record.seconds_to_solved:.1f} s")
+    click.echo(describe_outcome(record))
     click.echo(f"record: {path}")
 
 
