@@ -21,7 +21,7 @@ from membench.errors import InputError
 from membench.executors import Assignment, Ending, Executor, Job, Refusal, make_executor
 from membench.executors.processes import noticing_stops
 from membench.folders import Stamp, make_results_folder, record_path, stamp_of
-from membench.progress import Note, read_note
+from membench.progress import Note, progress_path, read_note
 from membench.records import RunRecord, read_record, write_record
 from membench.status import seconds_left
 from membench.train import failed_record
@@ -147,6 +147,7 @@ def run_all(
         finally:
             for job in queue.jobs:
                 job.kill()
+                progress_path(results, job.config.run_id).unlink(missing_ok=True)
             executor.close()
     if stop.number is not None:
         raise Stopped(stop.number)

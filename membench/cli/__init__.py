@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -18,12 +19,20 @@ from membench.errors import InputError, unknown_name
 INTERRUPTED = 130
 
 
+class Terminated(SystemExit):
+    """SIGTERM has come."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(128 + number)
+
+
 class OneLineErrors(click.Group):
     """A command group that answers a mistake with one line on standard error and exit code 2."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command that was asked for and exit; SIGTERM ends it as Ctrl-C does, with 143 for 130."""
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
         except (click.ClickException, InputError) as error:
@@ -36,7 +45,11 @@ class OneLineErrors(click.Group):
             say(f"membench: {error.filename or 'output'}: {error.strerror or error}")
             sys.exit(1)
         except click.Abort:
+            say("interrupted")
             sys.exit(INTERRUPTED)
+        except Terminated:
+            say("interrupted")
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
