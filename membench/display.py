@@ -51,7 +51,8 @@ class SuiteDisplay:
             self.console.print(line, soft_wrap=True)
         self.num_shown = len(standing.finished)
         if standing.elsewhere and not standing.running and not self.is_waiting:
-            sentence = f"waiting for another process at work on {len(standing.elsewhere)} runs"
+            count = len(standing.elsewhere)
+            sentence = f"waiting for another process at work on {count} run{'s' * (count != 1)}"
             self.console.print(sentence, soft_wrap=True)
         self.is_waiting = bool(standing.elsewhere) and not standing.running
         if standing.refusal and not self.is_refused:

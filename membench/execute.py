@@ -22,7 +22,7 @@ from membench.executors import Assignment, Ending, Executor, Job, Refusal, make_
 from membench.executors.processes import noticing_stops
 from membench.faults import blaming_memory
 from membench.folders import Stamp, make_results_folder, record_path, stamp_of
-from membench.progress import Note, read_note
+from membench.progress import Note, progress_path, read_note
 from membench.records import RunRecord, read_record, write_record
 from membench.status import seconds_left
 from membench.train import failed_record
@@ -148,6 +148,7 @@ def run_all(
         finally:
             for job in queue.jobs:
                 job.kill()
+                progress_path(results, job.config.run_id).unlink(missing_ok=True)
             executor.close()
     if stop.number is not None:
         raise Stopped(stop.number)

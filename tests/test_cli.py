@@ -458,8 +458,15 @@ def test_an_interrupted_suite_keeps_what_has_ended_and_goes_on(suite, tmp_path, 
     assert 1 <= len(records) < 8 and not complaints
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"{len(records)} runs are there already" in done.stderr
+    assert f"there already, {8 - len(records)} to do" in done.stderr
     assert len(read_records(tmp_path / "out")[0]) == 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_any_command_says_that_it_was_interrupted(number, membench, monkeypatch):
+    monkeypatch.setattr("membench.check.check_architecture", lambda *_: signal.raise_signal(number))
+    code, out, err = membench("check", "gru")
+    assert (code, out, err.strip()) == (128 + number, "", "interrupted")
 
 
 def test_how_a_run_ended_is_said_in_the_same_words_everywhere(membench, tmp_path):

@@ -1,5 +1,6 @@
 """The pool: what befalls its processes, and other programs on the same results folder."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import psutil
@@ -26,7 +28,7 @@ from membench.cli.carrying_out import keeping_what_is_done
 from membench.display import SuiteDisplay
 from membench.engine import Engine
 from membench.errors import InputError
-from membench.execute import run_all
+from membench.execute import Standing, Stopped, run_all
 from membench.executors import Refusal
 from membench.executors.local import LocalJob, LocalPool
 from membench.folders import make_results_folder, record_path, stamp_of
@@ -279,10 +281,34 @@ def test_reports_of_one_folder_are_written_one_after_another(tmp_path):
 
 
 @pytest.mark.parametrize(("refresh", "told"), [(False, "this goes on"), (True, "this begins anew")])
-def test_an_interrupted_command_says_what_it_does_when_said_again(refresh, told, tmp_path, capsys):
-    with pytest.raises(Exit) as ended, keeping_what_is_done(tmp_path, refresh=refresh):
-        raise KeyboardInterrupt
-    assert ended.value.exit_code == 130 and told in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("stop", "kept", "code"),
+    [
+        (Stopped(signal.SIGTERM), "interrupted; what was done is kept", 143),
+        (KeyboardInterrupt(), "those under way as of their last checkpoint if they had one", 130),
+        (OSError(errno.ENOSPC, "no room"), "those under way as of their last checkpoint if they had one", 1),
+    ],
+    ids=["Ctrl-C", "Ctrl-C twice", "full disk"],
+)
+def test_a_command_that_ends_early_says_what_is_kept_and_how_to_go_on(
+    stop, kept, code, refresh, told, tmp_path, capsys
+):
+    with pytest.raises((Exit, SystemExit)) as ended, keeping_what_is_done(tmp_path, refresh=refresh):
+        raise stop
+    assert getattr(ended.value, "exit_code", None) == code or ended.value.code == code
+    err = capsys.readouterr().err
+    assert kept in err and told in err
+
+
+def test_a_display_counts_one_run_as_one(tmp_path):
+    shown = Console(file=StringIO())
+    configs = [small_config(seed=seed) for seed in range(2)]
+    for elsewhere in (configs[:1], configs):
+        SuiteDisplay(shown, 2, 0).update(Standing(tmp_path, configs, 1, elsewhere=elsewhere))
+    assert shown.file.getvalue().splitlines() == [
+        "waiting for another process at work on 1 run",
+        "waiting for another process at work on 2 runs",
+    ]
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):
@@ -298,9 +324,11 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path):
     os.killpg(program.pid, signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):  # it waits for a checkpoint that will not come
         program.wait(timeout=2)
+    assert list(tmp_path.glob("out/progress/*.json"))
     os.killpg(program.pid, signal.SIGINT)
     _, err = program.communicate(timeout=60)
     assert program.returncode == 130 and "this goes on: membench train" in err and "Traceback" not in err
+    assert not list(tmp_path.glob("out/progress/*.json"))
     deadline = time.monotonic() + 20
     while members(program.pid):  # the server notices by itself that its program has ended
         assert time.monotonic() < deadline

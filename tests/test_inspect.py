@@ -543,7 +543,7 @@ class TestCommand:
         _, place = trained
         code, _, err = membench("inspect", place.with_name("gru_pmm-h3-s0.json"))
         assert code == 2 and err.count("\n") == 1
-        assert f"did you mean {place.with_suffix('')}" in err
+        assert f"did you mean {place.with_suffix('')}? (1 record lies there)" in err
 
     def test_says_where_there_is_no_run(self, membench, tmp_path):
         code, _, err = membench("inspect", tmp_path / "runs" / "x")

@@ -175,8 +175,8 @@ def test_a_record_that_was_made_otherwise_counts_is_told_and_can_be_refreshed(
     assert "of other code" not in membench(*arguments)[2]
     write_record(tmp_path, msgspec.structs.replace(record, versions=record.versions | {"torch": "1.0"}))
     _, _, err = membench(*arguments)
-    assert "1 runs are there already, 0 to do" in err
-    assert "1 of them are of other code or libraries (for example torch 1.0, here 2" in err
+    assert "1 run is there already, 0 to do" in err
+    assert "1 of them is of other code or libraries (for example torch 1.0, here 2" in err
     membench(*arguments, "--refresh")
     assert read_records(tmp_path)[0][0].versions == record.versions
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 from io import TextIOWrapper
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -19,6 +20,14 @@ from membench.errors import InputError, unknown_name
 INTERRUPTED = 130
 
 
+class Terminated(SystemExit):
+    """SIGTERM has come."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(128 + number)
+
+
 class OneLineErrors(click.Group):
     """A command group that answers a mistake with one line on standard error and exit code 2."""
 
@@ -26,7 +35,7 @@ class OneLineErrors(click.Group):
         """Run the command that was asked for and exit; SIGTERM ends it as Ctrl-C does, with 143 for 130."""
         if isinstance(sys.stdout, TextIOWrapper):  # which may take ASCII alone
             sys.stdout.reconfigure(errors="replace")
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
         except (click.ClickException, InputError) as error:
@@ -39,7 +48,11 @@ class OneLineErrors(click.Group):
             say(f"membench: {error.filename or 'output'}: {error.strerror or error}")
             sys.exit(1)
         except click.Abort:
+            say("interrupted")
             sys.exit(INTERRUPTED)
+        except Terminated:
+            say("interrupted")
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

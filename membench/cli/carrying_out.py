@@ -61,16 +61,21 @@ def keeping_what_is_done(results: Path, *, refresh: bool) -> Iterator[None]:
     from membench.execute import Stopped
 
     command = shlex.join(["membench", *sys.argv[1:]])
-    kept = (
-        f"what was done is kept in {results}, and this {'begins anew' if refresh else 'goes on'}: {command}"
+    again = f"and this {'begins anew' if refresh else 'goes on'}: {command}"
+    partly = (
+        f"runs that have ended are kept in {results}, those under way as of their last checkpoint if they "
+        f"had one, {again}"
     )
     try:
         yield
-    except (Stopped, KeyboardInterrupt) as stop:
-        say(f"interrupted; {kept}")
-        raise Exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)) from None
+    except Stopped as stop:
+        say(f"interrupted; what was done is kept in {results}, {again}")
+        raise Exit(128 + stop.number) from None
+    except KeyboardInterrupt:
+        say(f"interrupted; {partly}")
+        raise Exit(128 + signal.SIGINT) from None
     except OSError as error:
-        say(f"membench: {error.filename or results}: {error.strerror}; {kept}")
+        say(f"membench: {error.filename or results}: {error.strerror}; {partly}")
         sys.exit(1)
 
 
@@ -98,7 +103,8 @@ def carry_out(
     missing = [config for config in configs if config.run_id not in present]
     num_present = len(configs) - len(missing)
     if num_present:
-        say(f"{num_present} runs are there already, {len(missing)} to do")
+        present = "1 run is" if num_present == 1 else f"{num_present} runs are"
+        say(f"{present} there already, {len(missing)} to do")
         tell_what_was_made_otherwise(records)
     if not missing:
         return []
@@ -119,9 +125,10 @@ def tell_what_was_made_otherwise(records: list["RunRecord"]) -> None:
     ours = {name: versions(name) for name in {record.architecture for record in records}}
     found = [differences(record.versions, ours[record.architecture]) for record in records]
     if differing := [one for one in found if one]:
+        count = "1 of them is" if len(differing) == 1 else f"{len(differing)} of them are"
         say(
-            f"{len(differing)} of them are of other code or libraries (for example {differing[0][0]}); they "
-            "count and are marked, --refresh does them again"
+            f"{count} of other code or libraries (for example {differing[0][0]}); such "
+            "runs count and are marked, --refresh does them again"
         )
 
 

@@ -77,7 +77,8 @@ def _no_record(path: Path) -> str:
     if not names:
         return "no such record (legal: RESULTS/runs/ID, of a run that left its record and its weights)"
     nearest = get_close_matches(path.name, names, n=1, cutoff=0.0)[0]
-    return f"no such record; did you mean {path.parent / nearest}? ({len(names)} records lie there)"
+    count = "1 record lies" if len(names) == 1 else f"{len(names)} records lie"
+    return f"no such record; did you mean {path.parent / nearest}? ({count} there)"
 
 
 def _trusted(recorded: str, named: str | None) -> str:
