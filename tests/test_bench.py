@@ -3,6 +3,7 @@
 import json
 import time
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +20,13 @@ from membench.bench import (
 )
 from membench.config import build_config
 from membench.envs import make_task
-from membench.report.costs import costs_table, exponents_table, to_frame, write_tables_and_figure
+from membench.report.costs import (
+    costs_table,
+    exponents_table,
+    read_measurements,
+    to_frame,
+    write_tables_and_figure,
+)
 from membench.training import Training
 
 
@@ -166,6 +173,69 @@ def test_bench_measures_in_processes_of_their_own(tmp_path, capsys):
     assert run(*arguments, *sizes, "--out", tmp_path) == 2
     assert "--refresh measures again" in capsys.readouterr().err
     assert (tmp_path / "costs.json").read_text() == before
+
+
+BENCH = ("bench", "--architectures", "gru,lstm", "--horizons", "2,4", "--set", "memory.hidden_size=8")
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What is measured, one after another, in no time; Ctrl-C comes at the `measured.stop`-th."""
+
+    class Measured(list):
+        stop: int | None = None
+
+        def __call__(self, configs, *, num_rounds):
+            for config in configs:
+                if len(self) == self.stop:
+                    raise KeyboardInterrupt
+                self.append((config.architecture, config.task.horizon))
+                cost = make_cost(config.architecture, config.task.horizon, [1.0 + len(self)] * num_rounds)
+                yield msgspec.structs.replace(cost, config=config)
+
+    measured = Measured()
+    monkeypatch.setattr("membench.bench.measure_all", measured)
+    monkeypatch.setattr("membench.report.costs.write_tables_and_figure", lambda *_: [])
+    return measured
+
+
+EVERYTHING = [("gru", 2), ("gru", 4), ("lstm", 2), ("lstm", 4)]
+
+
+def test_an_interrupted_measurement_goes_on_by_the_same_command(tmp_path, capsys, measured):
+    measured.stop = 3
+    assert run(*BENCH, "--out", tmp_path) == 130
+    assert "this goes on: membench" in capsys.readouterr().err and not (tmp_path / "costs.json").exists()
+    measured.stop = None
+    assert run(*BENCH, "--out", tmp_path) == 0
+    assert "3 of 4 measurements are there from before" in capsys.readouterr().err
+    assert measured == EVERYTHING
+    costs = read_measurements(tmp_path / "costs.json").costs
+    assert [(cost.config.architecture, cost.config.task.horizon) for cost in costs] == EVERYTHING
+    assert [path.name for path in tmp_path.iterdir()] == ["costs.json"]
+
+
+def test_an_interrupted_refresh_leaves_the_old_measurement(tmp_path, measured):
+    assert run(*BENCH, "--out", tmp_path) == 0
+    before = (tmp_path / "costs.json").read_bytes()
+    measured.stop = 6
+    assert run(*BENCH, "--out", tmp_path, "--refresh") == 130
+    assert (tmp_path / "costs.json").read_bytes() == before
+    measured.stop = None
+    assert run(*BENCH, "--out", tmp_path, "--refresh") == 0
+    assert measured == EVERYTHING * 2
+    assert (tmp_path / "costs.json").read_bytes() != before
+
+
+@pytest.mark.parametrize("change", ["rounds", "versions"])
+def test_what_was_measured_otherwise_is_measured_again(tmp_path, monkeypatch, measured, change):
+    measured.stop = 3
+    run(*BENCH, "--out", tmp_path)
+    measured.stop = None
+    if change == "versions":
+        monkeypatch.setattr("membench.describe.versions", lambda: {"torch": "another"})
+    assert run(*BENCH, "--out", tmp_path, "--rounds", 4 if change == "rounds" else 5) == 0
+    assert measured == EVERYTHING[:3] + EVERYTHING
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from membench.cli.carrying_out import keeping_what_is_done
 from membench.cli.options import (
     Given,
     device_option,
@@ -19,7 +20,7 @@ from membench.cli.options import (
     set_option,
     settings_options,
 )
-from membench.cli.printing import print_json, print_table
+from membench.cli.printing import print_json, print_table, say
 from membench.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def bench(
 
     Steps per second and memory against horizon, beside the machine's limit.
 
+    The same command goes on where it was interrupted. What --refresh measures again takes the place of what
+    is there once it is whole.
+
     Every memory has 225,000 parameters unless --match-parameters, --preset or a hidden_size says otherwise.
     """
     if peers:
@@ -103,11 +107,18 @@ def bench(
         )
     make_writable_folder(results)
     measurements = Measurements(costs=[], machine=machine(configs[0].device), versions=versions())
-    for cost in measure_all(configs, num_rounds=num_rounds):
-        measurements.costs.append(cost)
+    measurements.costs.extend(report.kept_costs(results, measurements, configs, num_rounds))
+    kept = {cost.config.run_id for cost in measurements.costs}
+    missing = [config for config in configs if config.run_id not in kept]
+    if kept:
+        say(f"{len(kept)} of {len(configs)} measurements are there from before; the others follow")
+    with keeping_what_is_done(results, refresh=False):
+        for cost in measure_all(missing, num_rounds=num_rounds):
+            measurements.costs.append(cost)
+            report.write_measurements(results, measurements, finished=False)
+            where = f"{cost.config.architecture}, horizon {cost.config.task.horizon}"
+            click.echo(f"{where}: {cost.steps_per_second:,.0f} steps/s", err=True)
         report.write_measurements(results, measurements)
-        where = f"{cost.config.architecture}, horizon {cost.config.task.horizon}"
-        click.echo(f"{where}: {cost.steps_per_second:,.0f} steps/s", err=True)
     files = report.write_tables_and_figure(results, measurements.costs)
     if as_json:
         print_json(measurements)

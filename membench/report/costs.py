@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from membench.bench import Cost, Exponent, Measurements, cost_exponent
+from membench.config import RunConfig
 from membench.errors import InputError
+from membench.folders import atomic_writer
 from membench.report import text
-from membench.report.files import style, write_figure, write_table, write_text
+from membench.report.files import style, write_figure, write_table
 from membench.report.looks import Look, display_name, in_order, looks
 from membench.report.panels import WIDTH, large_numbers, legend, legend_height, note
 from membench.report.tables import Table
@@ -20,6 +22,9 @@ from membench.untrusted import decode, read_file
 
 MEBIBYTE = 2**20
 COSTS_FILE = "costs.json"
+UNFINISHED_FILE = "costs-unfinished.json"
+"""What measuring has come to so far: it takes the place of `COSTS_FILE` once it is whole."""
+
 MEASURED = [name for name in Cost.__struct_fields__ if name != "config"]
 
 
@@ -159,10 +164,34 @@ def read_measurements(path: Path) -> Measurements:
     return measurements
 
 
-def write_measurements(results: Path, measurements: Measurements) -> None:
-    """Write `costs.json` into a results folder."""
-    content = msgspec.json.format(msgspec.json.encode(measurements), indent=1).decode()
-    write_text(results / COSTS_FILE, content)
+def kept_costs(results: Path, like: Measurements, configs: list[RunConfig], num_rounds: int) -> list[Cost]:
+    """Return what an interrupted measurement left of the one that shall be made.
+
+    Args:
+        results: the results folder.
+        like: the machine and versions that it must be of.
+        configs: what shall be measured.
+        num_rounds: the iterations that are timed of each.
+
+    Raises:
+        InputError: if what is there cannot be read.
+    """
+    path = results / UNFINISHED_FILE
+    if not path.exists():
+        return []
+    found, wanted = read_measurements(path), {config.run_id for config in configs}
+    if (found.machine, found.versions) != (like.machine, like.versions):
+        return []
+    return [cost for cost in found.costs if cost.config.run_id in wanted and len(cost.seconds) == num_rounds]
+
+
+def write_measurements(results: Path, measurements: Measurements, *, finished: bool = True) -> None:
+    """Write measurements into a results folder: `costs.json`, or what is not finished beside it."""
+    path = results / UNFINISHED_FILE
+    with atomic_writer(path) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(measurements), indent=1))
+    if finished:
+        path.replace(results / COSTS_FILE)
 
 
 def write_tables_and_figure(results: Path, costs: list[Cost]) -> list[Path]:
