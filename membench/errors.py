@@ -13,7 +13,7 @@ def unknown_name(what: str, name: str, legal: Iterable[str]) -> InputError:
     legal = sorted(legal)
     nearest = get_close_matches(name, legal, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return InputError(f"{what} {name!r}: unknown{hint} (legal: {', '.join(legal)})")
+    return InputError(f"{what} {name!r}: unknown{hint} (legal: {', '.join(legal) or 'there is none'})")
 
 
 def one_line(text: str) -> str:
