@@ -35,6 +35,21 @@ class Memoryless(Around):
 
 
 @unusual
+class SumsOfSums(Around):
+    """The sum of all inputs, the sum of such sums, and of these: they grow without bound, but slowly."""
+
+    def beside(self, batch_size):
+        return {"sums": self.zeros(batch_size, 3, self.output_size)}
+
+    def change(self, y, after, x, state):
+        sums, outputs = state["sums"], []
+        for value in self.projected(x, sums).split(1, dim=1):
+            sums = sums + torch.cat([value, sums[:, :-1]], 1)
+            outputs.append(sums[:, -1])
+        return y + torch.stack(outputs, 1), {**after, "sums": sums}
+
+
+@unusual
 class WithoutParameters(Memory):
     """A sum of the inputs that fades, and no base: nothing to learn."""
 
