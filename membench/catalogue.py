@@ -44,24 +44,38 @@ def load_architecture(name: str) -> "type[Memory]":
     """Import and return the class that `name` stands for.
 
     Raises:
-        InputError: if there is none, or it is not a concrete `Memory`.
+        InputError: if there is none, or it is not a `Memory` with all its methods.
     """
-    from membench.memory import Memory
-
     check_architecture_name(name)
     table = architecture_table()
     module_name, _, class_name = table.get(name, name).partition(":")
     if name not in table and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # for code that was asked for by its place; nothing else is looked for here
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        module = importlib.import_module(module_name)
+        found = getattr(module, class_name, None)
     except Exception as error:  # whatever the module does while it is imported
         raise InputError(
             f"architecture {name!r}: cannot import it ({type(error).__name__}: {error})"
         ) from error
-    if not (inspect.isclass(found) and issubclass(found, Memory)) or inspect.isabstract(found):
+    if found is None:
+        legal = [
+            f"{module_name}:{key}"
+            for key, value in vars(module).items()
+            if _is_memory(value) and not inspect.isabstract(value)
+        ]
+        raise unknown_name("architecture", f"{module_name}:{class_name}", legal)
+    if not _is_memory(found):
         raise InputError(f"architecture {name!r}: must be a class derived from membench.memory.Memory")
+    if missing := sorted(found.__abstractmethods__):
+        raise InputError(f"architecture {name!r}: the class has no {' and no '.join(missing)}")
     return found
+
+
+def _is_memory(value: Any) -> bool:
+    from membench.memory import Memory
+
+    return inspect.isclass(value) and issubclass(value, Memory)
 
 
 def memory_options(name: str) -> dict[str, inspect.Parameter]:

@@ -18,7 +18,7 @@ def unknown_name(what: str, name: str, legal: Iterable[str]) -> InputError:
     by_letters = {one.casefold(): one for one in legal}
     nearest = get_close_matches(name.casefold(), by_letters, n=1)
     hint = f"; did you mean {by_letters[nearest[0]]!r}?" if nearest else ""
-    return InputError(f"{what} {shown(name)}: unknown{hint} (legal: {', '.join(legal)})")
+    return InputError(f"{what} {shown(name)}: unknown{hint} (legal: {', '.join(legal) or 'there is none'})")
 
 
 def shown(value: Any) -> str:

@@ -84,11 +84,14 @@ class Memory(nn.Module, ABC):
 
     input_size: int
     output_size: int
+    _place: Tensor
 
     def __init__(self, input_size: int, output_size: int):
         super().__init__()
         self.input_size = input_size
         self.output_size = output_size
+        # Moves with the memory, so that one without parameters knows its place, too.
+        self.register_buffer("_place", torch.empty(0), persistent=False)
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> State:
@@ -117,6 +120,9 @@ class Memory(nn.Module, ABC):
         return {"pytorch"}
 
     def zeros(self, *shape: int) -> Tensor:
-        """Return zeros of this shape on the device and in the type of the parameters."""
-        like = next(self.parameters())
+        """Return zeros of this shape on the device and in the type of the parameters, if there are any.
+
+        A memory without parameters has those that it was built with, or moved to by `.to()`.
+        """
+        like = next(self.parameters(), self._place)
         return torch.zeros(shape, device=like.device, dtype=like.dtype)

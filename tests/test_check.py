@@ -55,7 +55,7 @@ def test_a_sound_memory_of_one_s_own_passes(check):
     code, out = check("sound", "0")
     assert code == 0
     assert out.count("holds") == len(LAWS | HARNESS_LAWS)
-    assert "BROKEN" not in out
+    assert "BROKEN" not in out and "Begin with" not in out
 
 
 def test_a_broken_law_is_told_with_its_case_and_its_meaning(check):
@@ -65,6 +65,23 @@ def test_a_broken_law_is_told_with_its_case_and_its_meaning(check):
     assert "row independence BROKEN rows with (0, 0, 0, 0) steps behind them, 3 times step" in told
     assert "Usually: a mean, norm, sort or reshape over the batch axis" in told
     assert "causality holds" in told
+    assert "Begin with" not in told  # several laws are broken, and none of them is a cause
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "first"),
+    [
+        ("noisy", "1e-4 * torch.randn_like(h)", "purity"),
+        ("dropping", "nn.functional.dropout(h, 0.1)", "purity"),
+        ("writing", "x.data.mul_(0.5).mean()", "purity"),
+        ("remembering", "(self.__dict__.update(n=0.01 + self.__dict__.get('n', 0)) or self.n)", "purity"),
+        ("raising_always", "nothing", "state shape"),
+    ],
+)
+def test_the_cause_comes_first_where_much_is_broken(check, name, fault, first):
+    _, out = check(name, fault)
+    assert next(line for line in out.splitlines() if "BROKEN" in line).startswith(first)
+    assert out.endswith(f"Begin with {first}: what else is broken may follow from it.\n")
 
 
 def test_an_error_is_told_with_its_line(check):

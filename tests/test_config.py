@@ -136,9 +136,10 @@ def test_a_cache_may_be_longer_than_it_must_be_but_not_shorter():
     [
         ("grru", "did you mean 'gru'"),
         ("no_such_module:Thing", "cannot import"),
-        ("architectures.gru:Nothing", "cannot import"),
+        ("architectures.gru:GRRU", r"did you mean 'architectures.gru:GRU'\? \(legal: [^,]*\)"),
+        ("architectures:GRU", r"architecture 'architectures:GRU': unknown \(legal: there is none\)"),
         ("architectures.gru:run_gru", "must be a class derived from"),
-        ("membench.memory:Memory", "must be a class derived from"),
+        ("membench.memory:Memory", "the class has no forward and no initial_state"),
     ],
 )
 def test_a_name_that_is_no_architecture(name, message):

@@ -47,6 +47,19 @@ def test_a_mutant_is_found(mutant, base):
     assert (found.value.usually == ERROR) == (mutant in RAISE)
 
 
+@pytest.mark.parametrize(
+    ("mutant", "cure"),
+    [
+        (mutants.states.PairIsATuple, "a dict instead of a list or tuple"),
+        (mutants.states.CounterIsANumber, r"a tensor \[b\] instead of a counter"),
+        (mutants.states.LearnedHidden, "a learned start belongs under another key"),
+    ],
+)
+def test_where_the_contract_is_not_kept_its_cure_is_told(mutant, cure):
+    with pytest.raises(LawBroken, match=cure):
+        LAWS["state shape"](lambda: mutant("gru"))
+
+
 @pytest.mark.parametrize(("memory", "base"), [(memory, base) for memory in SOUND for base in SOUND[memory]])
 def test_what_mutants_are_made_of_is_sound(memory, base):
     results = [examine_law(name, law, lambda: memory(base)) for name, law in (LAWS | HARNESS_LAWS).items()]

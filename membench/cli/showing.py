@@ -246,18 +246,21 @@ def check(architecture: str, given: Given, as_json: bool) -> None:
     ARCHITECTURE is a built-in name, or my.module:MyMemory.
     """
     from membench.check import check_architecture
+    from membench.laws import CAUSES
 
     options = given.overrides().get("memory", {})
     for assignment in given.assignments:
         if not assignment.startswith("memory."):
             raise InputError(f"--set {assignment}: the laws know nothing of it (legal: memory.OPTION=VALUE)")
     results = check_architecture(architecture, options)
-    passed = all(result.passed for result in results)
+    broken = [result.name for result in results if not result.passed]
     if as_json:
-        print_json({"architecture": architecture, "passed": passed, "laws": results})
+        print_json({"architecture": architecture, "passed": not broken, "laws": results})
     else:
         print_table(
             architecture,
             [{"law": r.name, "": "holds" if r.passed else "BROKEN", "detail": r.detail} for r in results],
         )
-    sys.exit(0 if passed else 1)
+        if len(broken) > 1 and broken[0] in CAUSES:
+            click.echo(f"Begin with {broken[0]}: what else is broken may follow from it.")
+    sys.exit(1 if broken else 0)

@@ -27,23 +27,26 @@ from membench.laws.storage import save_and_load
 from membench.laws.subject import STEPS, Build
 from membench.laws.values import causality, row_independence
 
-__all__ = ["HARNESS_LAWS", "LAWS", "STEPS", "Build", "Law", "LawBroken"]
+__all__ = ["CAUSES", "HARNESS_LAWS", "LAWS", "STEPS", "Build", "Law", "LawBroken"]
 
 Law: TypeAlias = Callable[[Build], None]
 
 LAWS: dict[str, Law] = {
     "state shape": state_shape,
+    "purity": purity,
+    "determinism": determinism,
+    "dtype": finite,
     "segmentation": segmentation,
     "long episodes": long_episodes,
     "causality": causality,
     "row independence": row_independence,
-    "purity": purity,
-    "determinism": determinism,
     "gradient reach": gradient_reach,
     "device cleanliness": device_cleanliness,
-    "dtype": finite,
     "save and load": save_and_load,
 }
+
+CAUSES = ("state shape", "purity", "determinism", "dtype")
+"""The first of `LAWS`: where one of them is broken, others break with it and name a wrong cause."""
 
 HARNESS_LAWS: dict[str, Law] = {
     "padded rows": padded_rows,

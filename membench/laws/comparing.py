@@ -55,7 +55,8 @@ def leaves(state: Any, path: str = "state") -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise LawBroken(
             f"{path} is of type {type(state).__name__}",
-            "a counter or list kept in the state; every leaf must be a tensor with one entry per row",
+            "a counter, list or tuple kept in the state; every leaf must be a tensor with one entry per row. "
+            "Put a dict instead of a list or tuple, a tensor [b] instead of a counter",
         )
     inner = [leaves(value, f"{path}[{key!r}]") for key, value in state.items()]
     return {name: leaf for part in inner for name, leaf in part.items()}

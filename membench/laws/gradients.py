@@ -9,7 +9,17 @@ from torch import Tensor
 
 from membench.laws.comparing import LawBroken, leaves, require, require_same, trying
 from membench.laws.determinism import eval_mode
-from membench.laws.subject import ROWS, STEPS, Build, Subject, examine, name_calls, run, weighted_sum
+from membench.laws.subject import (
+    ROWS,
+    SILENT_AFTER_A_CUE,
+    STEPS,
+    Build,
+    Subject,
+    examine,
+    name_calls,
+    run,
+    weighted_sum,
+)
 
 REACH = 34
 """Steps that gradients are followed over; it crosses the edge of a block of 32."""
@@ -74,6 +84,8 @@ def _reaches_the_first_step(subject: Subject, calls: Sequence[int]) -> None:
     with trying(f"backward pass, {name_calls(calls)}"):
         (gradient,) = torch.autograd.grad(weighted_sum(y[:, -1]), x, allow_unused=True)
     require(gradient is not None and bool((gradient[:, 0] != 0).any()), case, usually)
+    usually = "an observation of zeros, as in every delay, is taken for padding or the end of an episode"
+    require(bool((gradient[SILENT_AFTER_A_CUE, 0] != 0).any()), f"{case}, where silence follows it", usually)
 
 
 @torch.no_grad()

@@ -28,9 +28,11 @@ SIMILAR = 0.2
 def finite(build: Build) -> None:
     """Outputs, states and gradients are finite, in full precision and under autocast to bfloat16.
 
-    Under autocast, outputs are the same but for rounding, and a leaf of the state is of the same type,
-    whatever the calls.
+    In full precision nothing is wider than the parameters. Under autocast, outputs are the same but for
+    rounding, and a leaf of the state is of the same type, whatever the calls.
     """
+    with seeded(0):
+        _widens_nothing(build())
     for precision in (torch.float32, torch.bfloat16):
         with seeded(0):
             memory = build()
@@ -39,6 +41,26 @@ def finite(build: Build) -> None:
                 _Trial(memory, tuple(calls), precision, recording).stays_finite()
     _types_settle(memory)
     _calls_agree_under_autocast(memory)
+
+
+@torch.no_grad()
+def _widens_nothing(memory: Memory) -> None:
+    """In float32, outputs and the leaves of states are of no more bits."""
+    first = memory.initial_state(ROWS)
+    found = {"initial_state": leaves(first)}
+    for calls in ([1], [-1], [2]):
+        y, state = run(
+            memory, Subject(memory, torch.float32).inputs(ROWS, sum(map(abs, calls))), first, calls
+        )
+        found[name_calls(calls)] = {"the output": y, **leaves(state)}
+    usually = (
+        "a tensor made with dtype=torch.float64, by .double() or from NumPy, which widens all that it meets: "
+        "twice the memory and the time, and not every device has it"
+    )
+    for case, tensors in found.items():
+        for name, tensor in tensors.items():
+            is_wide = tensor.dtype in (torch.float64, torch.complex128)
+            require(not is_wide, f"{case}: {name} is {tensor.dtype}, of a memory in float32", usually)
 
 
 def _inputs(memory: Memory, num_steps: int) -> Tensor:

@@ -99,8 +99,8 @@ def _step_is_pure(subject: Subject, state: State, case: str) -> None:
     changed = snapshot.changed(may_write=cache)
     require(not changed, f"step changes {', '.join(changed)}, {case}", usually)
     usually = (
-        "`step` changed something in its state that a second step from there does not overwrite; what "
-        "follows the last step of a truncated episode is valued by such a step"
+        "a state kept in `self`, or something in its state that `step` changed and a second step from there "
+        "does not overwrite; what follows the last step of a truncated episode is valued by such a step"
     )
     case = f"step from a state from which another step was taken before, against a first step, {case}"
     got, expected = memory.step(x[:, 0], state), memory.step(x[:, 0], before)

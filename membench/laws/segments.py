@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from membench.laws.comparing import require_same, require_same_state
+from membench.laws.comparing import LawBroken, copied, leaves, require_same, require_same_state
 from membench.laws.subject import ROWS, STEPS, Build, Subject, examine, name_calls, name_mode, run
 from membench.memory import State
 
@@ -14,6 +14,14 @@ LENGTHS = (3, 4, 6, 7, 8, 9, 15, 16, 17, 24, 32, STEPS)
 
 MANY_STEPS = 264
 """Steps of a long episode. It is more than a byte can count, even before its last call."""
+
+EARLY = 35
+"""Steps of a long episode's first call."""
+
+GROWTH = 1e6
+"""Factor by which no value of the state may grow from the first call of a long episode to its end. Sums of
+sums of sums grow by less than 1,000; what multiplies by 1.063 at every step, and overflows after 1,400 of
+them, by more."""
 
 USUALLY = (
     "the state does not carry all that the next call needs, `forward` ignores or resets part of the state it "
@@ -71,18 +79,40 @@ def _every_length_agrees(subject: Subject) -> None:
 
 @torch.no_grad()
 def long_episodes(build: Build) -> None:
-    """Outputs do not depend on the context length, and stay right over more steps than were planned for."""
+    """Outputs do not depend on the context length, and stay right over more steps than were planned for.
+
+    Nor does the state grow exponentially with the number of steps.
+    """
     subject = examine(build)
     memory, x = subject.memory, subject.inputs(ROWS, MANY_STEPS)
     if getattr(memory, "context_length", None) is not None:
         _context_may_be_raised(subject, x[:, :STEPS])
     expected = run(memory, x, memory.initial_state(ROWS), [MANY_STEPS])
-    calls = [35, -224, MANY_STEPS - 259]
-    got = run(memory, x, memory.initial_state(ROWS), calls)
+    calls = [EARLY, -224, MANY_STEPS - EARLY - 224]
+    y, state = run(memory, x[:, :EARLY], memory.initial_state(ROWS), calls[:1])
+    early = copied(state)
+    y_late, state = run(memory, x[:, EARLY:], state, calls[1:])
+    _does_not_explode(early, state)
     case = f"{name_calls(calls)}, against one forward over {MANY_STEPS}"
     usually = "a counter that wraps or stops, a table or a cache with a fixed number of places"
-    require_same(got[0], expected[0], subject.tolerance, case, usually)
-    require_same_state(got[1], expected[1], subject.tolerance, case, usually)
+    require_same(torch.cat([y, y_late], 1), expected[0], subject.tolerance, case, usually)
+    require_same_state(state, expected[1], subject.tolerance, case, usually)
+
+
+def _does_not_explode(early: State, late: State) -> None:
+    """Raise `LawBroken` if a value is `GROWTH` times as large late in an episode as early, or not finite."""
+    later = leaves(late)
+    for name, leaf in leaves(early).items():
+        if leaf.is_floating_point() or leaf.is_complex():
+            growth = later[name].abs() / leaf.abs().clamp(min=1)
+            # An infinity that was there early, say the maximum over nothing, may stay.
+            too_large = growth[~((growth <= GROWTH) | (later[name] == leaf))]
+            if too_large.numel():
+                raise LawBroken(
+                    f"{name} grows by a factor of {float(too_large.max()):.2g} from step {EARLY} to step "
+                    f"{MANY_STEPS}",
+                    "a recurrence that multiplies by more than 1 at every step; longer episodes overflow",
+                )
 
 
 def _context_may_be_raised(subject: Subject, x: Tensor) -> None:

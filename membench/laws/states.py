@@ -45,7 +45,8 @@ def _hidden_is_a_vector(state: State, num_rows: int, usually: str) -> None:
     case = f"initial_state({num_rows})['hidden']"
     require(hidden.dim() == 2, f"{case} has shape {tuple(hidden.shape)}; it must be [b h]", usually)
     require(hidden.is_floating_point(), f"{case} is {hidden.dtype}; it must be real", usually)
-    require(not bool(hidden.any()), f"{case} is not zero", "`hidden` must be zeros before the first step")
+    usually = "`hidden` must be zeros before the first step; a learned start belongs under another key"
+    require(not bool(hidden.any()), f"{case} is not zero", usually)
 
 
 def _shapes_stay(subject: Subject, longest: int) -> None:

@@ -25,6 +25,9 @@ examined with one of exactly this `context_length`, so that the last place in it
 ROWS = 4
 """Rows of most cases: one per kind of input, see `Subject.inputs`."""
 
+SILENT_AFTER_A_CUE = 1
+"""The row of silence after its first step."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -43,7 +46,7 @@ class Subject:
         random = torch.Generator().manual_seed(seed)
         shape = (num_rows, num_steps, self.memory.input_size)
         x = torch.randn(shape, generator=random, dtype=torch.float64)
-        x[1::4, 1:] = 0.0
+        x[SILENT_AFTER_A_CUE::4, 1:] = 0.0
         x[2::4] = 0.0
         x[3::4] *= 5.0
         return x.to(self.dtype)

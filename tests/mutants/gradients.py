@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from membench.memory import detach
+from membench.memory import detach, map_state
 from mutants.around import Around, WithCache, WithSum, breaks
 from mutants.unusual import Memoryless as SoundMemoryless
 from mutants.unusual import SingleInside
@@ -15,6 +15,24 @@ class DetachedState(Around):
 
     def change(self, y, after, x, state):
         return y, detach(after)
+
+
+@breaks("gradient reach")
+class ForgetsInSilence(Around):
+    """A silent observation is taken for the start of an episode."""
+
+    def forward(self, x, state, *, trace=None):
+        outputs = []
+        for x_t in x.split(1, dim=1):
+            y, state = self.inner(x_t, self.begun_anew(state, ~x_t.any(-1)))
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
+
+    def begun_anew(self, state, where):
+        def begin(now, first):
+            return torch.where(where.reshape(-1, *[1] * (now.dim() - 1)), first, now)
+
+        return map_state(begin, state, self.initial_state(len(where)))
 
 
 @breaks("gradient reach")

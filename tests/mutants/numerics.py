@@ -68,6 +68,31 @@ class DividesBySilence(Around):
 
 
 @breaks("dtype")
+class WideOutput(Around):
+    """Outputs are in float64."""
+
+    def change(self, y, after, x, state):
+        return y.double(), after
+
+
+@breaks("dtype")
+class WideOutputOfAStep(Around):
+    """Outputs of `step` are in float64."""
+
+    def step(self, x, state):
+        y, after = super().step(x, state)
+        return y.double(), after
+
+
+@breaks("dtype")
+class WideState(WithSum):
+    """The sum is kept in float64."""
+
+    def beside(self, batch_size):
+        return {"beside": {"sum": super().beside(batch_size)["beside"]["sum"].double()}}
+
+
+@breaks("dtype")
 class StateTypeDependsOnTheCall(WithSum):
     """A step, and nothing else, leaves the sum in the type that autocast computes in."""
 

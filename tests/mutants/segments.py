@@ -176,6 +176,23 @@ class WrapsAfterAByte(WithCount):
 
 
 @breaks("long episodes")
+class Explodes(WithSum):
+    """The sum grows by a fifth at every step."""
+
+    def fade(self, total):
+        return 1.2 * total
+
+
+@breaks("long episodes")
+class ExplodesBehindANorm(Explodes):
+    """The sum grows by a fifth at every step, and outputs do not show it."""
+
+    def change(self, y, after, x, state):
+        grown, after = super().change(y, after, x, state)
+        return y + (grown - y).tanh(), after
+
+
+@breaks("long episodes")
 class ContextLengthMatters(WithCache):
     """Outputs depend on how long the cache is."""
 

@@ -1,6 +1,7 @@
 """Faults of shapes: of the state, of outputs, of what is recorded."""
 
 import torch
+from torch import nn
 
 from mutants.around import Around, WithSum, breaks
 
@@ -30,6 +31,27 @@ class CounterIsANumber(Around):
 
     def change(self, y, after, x, state):
         return y, {**after, "count": state["count"] + x.shape[1]}
+
+
+@breaks("state shape")
+class PairIsATuple(Around):
+    """Two leaves are kept in a tuple."""
+
+    def beside(self, batch_size):
+        return {"pair": (self.zeros(batch_size, 3), self.zeros(batch_size, 4))}
+
+
+@breaks("state shape")
+class LearnedHidden(Around):
+    """`hidden` starts from a parameter."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.start = nn.Parameter(torch.randn(()))
+
+    def initial_state(self, batch_size):
+        state = super().initial_state(batch_size)
+        return {**state, "hidden": state["hidden"] + self.start}
 
 
 @breaks("state shape")

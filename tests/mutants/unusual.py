@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from membench.check import INPUT_SIZE
+from membench.memory import Memory
 from mutants.around import Around, WithSum, unusual
 
 
@@ -30,6 +32,39 @@ class Memoryless(Around):
     def forward(self, x, state, *, trace=None):
         y = self.project(x).tanh()
         return y, {"hidden": y[:, -1]}
+
+
+@unusual
+class SumsOfSums(Around):
+    """The sum of all inputs, the sum of such sums, and of these: they grow without bound, but slowly."""
+
+    def beside(self, batch_size):
+        return {"sums": self.zeros(batch_size, 3, self.output_size)}
+
+    def change(self, y, after, x, state):
+        sums, outputs = state["sums"], []
+        for value in self.projected(x, sums).split(1, dim=1):
+            sums = sums + torch.cat([value, sums[:, :-1]], 1)
+            outputs.append(sums[:, -1])
+        return y + torch.stack(outputs, 1), {**after, "sums": sums}
+
+
+@unusual
+class WithoutParameters(Memory):
+    """A sum of the inputs that fades, and no base: nothing to learn."""
+
+    def __init__(self, base):
+        super().__init__(INPUT_SIZE, INPUT_SIZE)
+
+    def initial_state(self, batch_size):
+        return {"hidden": self.zeros(batch_size, self.output_size)}
+
+    def forward(self, x, state, *, trace=None):
+        total, totals = state["hidden"], []
+        for value in x.unbind(1):
+            total = 0.9 * total + value
+            totals.append(total)
+        return torch.stack(totals, 1), {"hidden": total}
 
 
 class _Single(torch.autograd.Function):
