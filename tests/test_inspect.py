@@ -20,15 +20,22 @@ from membench.heads import CategoricalHead
 from membench.inspect import interventions
 from membench.inspect import utilisation as utilisation_module
 from membench.inspect.episodes import draw_sample
+from membench.inspect.figures import (
+    hidden_figure,
+    interventions_figure,
+    part_looks,
+    retention_figure,
+    utilisation_figure,
+)
 from membench.inspect.interventions import shapley
 from membench.inspect.looking import look
 from membench.inspect.page import inspect_run, write_inspection
 from membench.inspect.phases import NOT_TOLD, hidden_changes, judge
 from membench.inspect.probe import fit, probe, readable
 from membench.inspect.runs import load_run
-from membench.inspect.tables import in_words, retention_table, tables_for
+from membench.inspect.tables import attention_table, in_words, retention_table, tables_for
 from membench.inspect.utilisation import Utilisation, complaints, effective_slots, utilisation
-from membench.inspect.words import answer, kept, not_applying
+from membench.inspect.words import answer, attended, carried, kept, not_applying
 from membench.memory import Memory, Trace
 from membench.records import read_record, write_record
 from membench.train import train
@@ -604,7 +611,60 @@ def test_looking_does_not_change_what_the_agent_answers():
 def test_a_page_says_what_does_not_apply(tmp_path, trained):
     config = build_config({"architecture": "gru", "memory": {"hidden_size": 8}, "task": {"horizon": 2}})
     task = make_task(config.task)
-    files = write_inspection(tmp_path, read_record(trained[1]), look(build_agent(config, task), task))
-    page = files.page.read_text()
+    found = look(build_agent(config, task), task)
+    page = write_inspection(tmp_path, read_record(trained[1]), found).page.read_text()
     assert "Does not apply. Attention: this memory records none." in page
-    assert 'id="figure-attention"' not in page
+    assert "Does not apply. Causal shares: hidden is the only part of the state that differs" in page
+    assert 'id="figure-attention"' not in page and 'id="figure-interventions"' not in page
+    assert "The answer comes from hidden, the only part" in carried(found)
+
+
+def test_captions_speak_of_what_is_drawn(tmp_path, trained):
+    said = ("swapping a single slot", "range of norms is about slots", "the weights of attention")
+    record = read_record(trained[1])
+    with_slots = write_inspection(tmp_path / "slots", record, FAULTS["none"]()).page.read_text()
+    assert all(words in with_slots for words in said)
+    without = write_inspection(tmp_path / "none", record, look(walker(back=1.0), MAZE)).page.read_text()
+    assert not any(words in without for words in said)
+    for page in (with_slots, without):
+        assert "Chance: the share of the most frequent answer" in page
+        assert page.index("the Memory Architecture Deep Dive") < page.index("the document&#39;s three")
+        assert '<th scope="col">Phase</th>' in page
+
+
+def drawn_colours(axes):
+    """The colour of each line of a panel's figure, by its name in the legend."""
+    (legend,) = axes.figure.legends
+    return {
+        text.get_text(): line.get_color()
+        for text, line in zip(legend.get_texts(), legend.get_lines(), strict=False)
+    }
+
+
+def test_a_part_of_the_state_has_one_colour_in_every_figure():
+    found = FAULTS["none"]()
+    draw = (utilisation_figure, interventions_figure, retention_figure)
+    colours = [drawn_colours(figure(found).axes[0]) for figure in draw]
+    memory, hidden = ({one[name] for one in colours} for name in ("memory", "hidden"))
+    assert len(memory) == len(hidden) == 1 and memory != hidden
+    speed = hidden_figure(found).axes[1].lines[0]
+    assert {speed.get_color()} == hidden
+
+
+def test_places_of_slots_have_the_colour_of_their_part():
+    found = FAULTS["none"]()
+    found = dataclasses.replace(found, slot_parts=["memory.short", "memory.long"])
+    looks = part_looks(found, ["memory", "hidden", "memory.short", "memory.long"])
+    colours = {name: look["color"] for name, look in looks.items()}
+    assert colours["memory"] == colours["memory.short"] == colours["memory.long"] != colours["hidden"]
+    assert len({look["marker"] for look in looks.values()}) == 4
+
+
+def test_no_place_is_named_where_attention_is_uniform():
+    found = FAULTS["identical slots"]()
+    assert attended(found) == (
+        "At the query, write attention is uniform over 2 slots and read attention is uniform over 2 slots."
+    )
+    assert set(attention_table(found).shown["Most on"]) == {"—"}
+    assert "read uniform" in in_words(found)[0]
+    assert "most on slot 0, weight 1.00" in attended(FAULTS["none"]())

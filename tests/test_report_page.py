@@ -246,7 +246,7 @@ def test_a_section_that_speaks_of_the_document_says_what_that_is(reports):
     speaking = [one for one in sections if "document" in one or "deep dive" in one]
     assert speaking
     for section in speaking:
-        assert "The document is the *Memory Architecture Deep Dive*, the guide" in section
+        assert "The document is the Memory Architecture Deep Dive, the guide" in section
 
 
 def test_a_page_without_any_run_says_so(tmp_path):

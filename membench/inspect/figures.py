@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from torch import Tensor
 
 from membench.inspect.heatmaps import attention_figure, episode_figure
+from membench.inspect.interventions import OTHERS
 from membench.inspect.looking import WHOLE_STATE, Inspection
 from membench.inspect.phases import hidden_changes
 from membench.inspect.utilisation import HEALTHY_NORM, HEALTHY_SATURATION
@@ -18,6 +19,8 @@ from membench.report.panels import GREY, WIDTH, large_numbers, note, say_nothing
 from membench.report.text import one_line
 
 COLOURS = (*OWN_COLOURS, *OTHER_COLOURS)
+"""Of the parts of a state, the same in every figure."""
+ANSWER_COLOURS = (*OTHER_COLOURS, *OWN_COLOURS)
 MARKERS = "osP^DvXph<>"
 
 HEALTHY = "#DDEFE3"
@@ -26,13 +29,24 @@ MOST_TRAJECTORIES = 12
 """Episodes with one answer that the figure of the hidden state shows."""
 
 
-def _parts(names: Iterable[str]) -> dict[str, dict]:
-    """Return how each part of the state is drawn, the whole of it in black."""
-    found = {}
-    for place, name in enumerate(names):
-        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        found[name] = {"color": "black", "linestyle": ":"} if name == WHOLE_STATE else look
-    return found
+def part_looks(found: Inspection, names: Iterable[str]) -> dict[str, dict]:
+    """Return how each of some parts of the state, or places of slots, is drawn, in every figure alike.
+
+    Slots have the colour of the part that they belong to, the whole state is black, and what is left over
+    (`OTHERS`) grey.
+    """
+    shown = [name for name in found.retention if name != WHOLE_STATE]
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(shown)}
+    shown += [name for name in found.slot_parts if name not in shown]
+    looks: dict[str, dict] = {
+        name: {
+            "color": colours.get(name) or colours[found.part_of_slots(name)],
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        for place, name in enumerate(shown)
+    }
+    looks |= {WHOLE_STATE: {"color": "black", "linestyle": ":"}, OTHERS: {"color": GREY, "marker": "x"}}
+    return {name: looks[name] for name in names}
 
 
 def _legend(figure: Figure, looks: dict[str, dict], *notes) -> None:
@@ -58,7 +72,7 @@ def utilisation_figure(found: Inspection) -> Figure:
     """Norm and saturation of every part of the state over time, with the document's healthy ranges."""
     figure = Figure(figsize=(WIDTH, 2.6))
     panels = figure.subplots(1, 3 if found.slot_parts else 2)
-    looks = _parts(found.utilisation)
+    looks = part_looks(found, found.utilisation)
     names = ("norm", "saturation", "effective_slots")
     titles = ("mean norm", "share of values beyond 0.1", "effective slots")
     for axes, name, title in zip(panels, names, titles, strict=False):
@@ -85,17 +99,20 @@ def hidden_figure(found: Inspection) -> Figure:
     components, shares = principal_components(found.hidden)
     answers, names = found.sample.answers, []
     for place, answer in enumerate(answers.unique().tolist()):
-        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        colour = ANSWER_COLOURS[place % len(ANSWER_COLOURS)]
+        look = {"color": colour, "marker": MARKERS[place % len(MARKERS)]}
         ways = components[:, answers == answer][:, :MOST_TRAJECTORIES]
-        plane.plot(ways[..., 0], ways[..., 1], color=look["color"], linewidth=0.7, alpha=0.6)
+        plane.plot(ways[..., 0], ways[..., 1], color=colour, linewidth=0.7, alpha=0.6)
         plane.plot(ways[-1, :, 0], ways[-1, :, 1], linestyle="none", markersize=5, **look)
-        if place < len(COLOURS):
+        if place < len(ANSWER_COLOURS):
             names.append((f"answer {answer}", look))
     plane.plot(*components[0].mean(0), "*", color="black", markersize=8)
     plane.set_xlabel(f"first component ({shares[0]:.0%} of variance)")
     plane.set_ylabel(f"second component ({shares[1]:.0%})")
     plane.grid(visible=True, axis="both")
-    speed.plot(found.steps[1:], hidden_changes(found)[1:], marker="o", markersize=2, color=COLOURS[0])
+    speed.plot(
+        found.steps[1:], hidden_changes(found)[1:], markersize=2, **part_looks(found, ["hidden"])["hidden"]
+    )
     speed.set_ylabel("change per step / norm")
     speed.set_ylim(bottom=0)
     _time(speed, found)
@@ -119,7 +136,7 @@ def retention_figure(found: Inspection) -> Figure:
     """Accuracy of the probes over the episode: the forgetting curve."""
     figure = Figure(figsize=(WIDTH, 2.8))
     axes = figure.subplots()
-    looks = _parts(found.retention)
+    looks = part_looks(found, found.retention)
     for name, one in found.retention.items():
         axes.plot(one.steps, one.accuracy, linewidth=1, markersize=3, **looks[name])
     chance = next(iter(found.retention.values())).chance
@@ -136,9 +153,9 @@ def reach_figure(found: Inspection) -> Figure:
     """The gradient of the latent at the query in the observation of every step, before and after training."""
     figure = Figure(figsize=(WIDTH, 2.6))
     axes = figure.subplots()
-    curves = {"after training": (found.reach, COLOURS[0], "-")}
+    curves = {"after training": (found.reach, "black", "-")}
     if found.reach_before is not None:
-        curves["before training"] = (found.reach_before, COLOURS[1], "--")
+        curves["before training"] = (found.reach_before, GREY, "--")
     for label, (reach, colour, style) in curves.items():
         positive = np.where(reach > 0, reach, np.nan)
         axes.plot(range(len(reach)), positive, style, marker="o", markersize=2, color=colour, label=label)
@@ -169,7 +186,7 @@ def interventions_figure(found: Inspection) -> Figure:
     slots = found.middle.slots if found.middle else []
     panels = np.atleast_1d(figure.subplots(1, 2 if slots else 1))
     names = dict.fromkeys(part.name for one in found.swaps for part in one.parts)
-    looks = _parts(names)
+    looks = part_looks(found, names)
     for name in names:
         shares = [(one.step, part.share) for one in found.swaps for part in one.parts if part.name == name]
         panels[0].plot(*zip(*shares, strict=True), linewidth=1, markersize=4, **looks[name])
@@ -194,7 +211,7 @@ def training_figure(curve: list) -> Figure:
     for axes, (title, field) in zip(figure.subplots(2, 4, sharex=True).flat, TRAINING.items(), strict=True):
         values = [getattr(point, field) for point in curve]
         known = np.array([np.nan if value is None else value for value in values], dtype=float)
-        axes.plot(steps, known, marker="o", markersize=2, linewidth=1, color=COLOURS[0])
+        axes.plot(steps, known, marker="o", markersize=2, linewidth=1, color="black")
         axes.set_title(title)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         large_numbers(axes.xaxis)
@@ -218,6 +235,11 @@ TRAINING = {
 """Title -> field of a point of the learning curve."""
 
 
+def shares_say_nothing(found: Inspection) -> bool:
+    """Return whether all that is carried is one part of the state, without slots: its share is 1."""
+    return found.only_part is not None and not found.slot_parts
+
+
 def figures_for(found: Inspection, curve: list) -> dict[str, Callable[[], Figure]]:
     """Return the figures that apply, by name."""
     drawn: dict[str, Callable[[], Figure]] = {
@@ -229,7 +251,7 @@ def figures_for(found: Inspection, curve: list) -> dict[str, Callable[[], Figure
     }
     if found.attention:
         drawn["attention"] = lambda: attention_figure(found)
-    if any(one.parts for one in found.swaps):
+    if any(one.parts for one in found.swaps) and not shares_say_nothing(found):
         drawn["interventions"] = lambda: interventions_figure(found)
     if curve:
         drawn["training"] = lambda: training_figure(curve)

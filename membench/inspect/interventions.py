@@ -32,6 +32,9 @@ NUM_EPISODES = 128
 MOST_PARTS = 5
 """Parts that differ between episodes and are told apart; the rest of them count as one."""
 
+OTHERS = "others"
+"""What the rest of the parts are called."""
+
 MOST_SLOTS = 16
 """Slots that are swapped one by one: those that differ most between answers."""
 
@@ -150,7 +153,7 @@ def _differing(state: State) -> dict[str, list[Path]]:
         return found
     by_size = sorted(found, key=lambda name: -features(state, found[name]).shape[1])
     kept = {name: found[name] for name in by_size[: MOST_PARTS - 1]}
-    return kept | {"others": [path for name in by_size[MOST_PARTS - 1 :] for path in found[name]]}
+    return kept | {OTHERS: [path for name in by_size[MOST_PARTS - 1 :] for path in found[name]]}
 
 
 def _part_effects(

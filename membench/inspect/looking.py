@@ -78,6 +78,12 @@ class Inspection:
         """The intervention in the middle of the delay."""
         return next((one for one in self.swaps if one.step == self.sample.middle_of_delay), None)
 
+    @property
+    def only_part(self) -> str | None:
+        """The one part of the state that carries anything over the delay; None if several do, or none."""
+        names = {part.name for one in self.swaps for part in one.parts}
+        return names.pop() if len(names) == 1 else None
+
     def part_of_slots(self, name: str) -> str:
         """Return which part of the state the slots of this name belong to."""
         return part_of(tuple(name.split(".")))

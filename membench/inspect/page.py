@@ -81,11 +81,18 @@ def sections(
     record: RunRecord, found: Inspection, tables: dict[str, Table], figures: dict[str, bytes]
 ) -> list[Section]:
     """Return the sections of the page; one of which nothing is left says why."""
+    is_drawn = {
+        "interventions": bool(found.middle and found.middle.slots),
+        "utilisation": bool(found.slot_parts),
+        "episode": bool(found.attention),
+    }
+    also_drawn = {name: said for name, said in ALSO_DRAWN.items() if is_drawn[name]}
 
     def parts(name: str, figure: str = "", table: str = "") -> list[Part]:
         shown: list[Part] = []
         if name in figures:
-            shown.append(ShownFigure(name, f"{name} over the episode", one_line(figure), figures[name]))
+            caption = one_line(figure + also_drawn.get(name, ""))
+            shown.append(ShownFigure(name, f"{name} over the episode", caption, figures[name]))
         if name in tables:
             shown.append(ShownTable(name, one_line(table), tables[name], is_long=name in LONG_TABLES))
         return shown
@@ -135,9 +142,22 @@ LONG_TABLES = ("interventions", "episode")
 PHASES = "The document's three phases"
 
 EPISODE = """
-One episode: what came in, the first units of the hidden state, where was written and read (means over heads
-and over the episodes with the same answer), and the policy's probabilities.
+One episode: what came in, the first units of the hidden state, and the policy's probabilities.
 """
+
+ALSO_DRAWN = {
+    "interventions": """
+    On the right, the effect of swapping a single slot in the middle of the delay, for the slots that differ
+    most between answers.
+    """,
+    "utilisation": """
+    Its range of norms is about slots. Effective slots: as how many different slots they act.
+    """,
+    "episode": """
+    Above the policy, the weights of attention: means over heads and over the episodes with the same answer.
+    """,
+}
+"""What the figures of a memory with slots, or with attention, show beside."""
 
 SECTIONS = [
     (
@@ -148,16 +168,17 @@ SECTIONS = [
         was not trained on, with noise of 1 % of the state's size. Where the curve falls, memory is lost;
         where it stays at 1 and the star, the agent's own success, is lower, the policy is at fault.
         """,
-        "Accuracy of the probes.",
+        """
+        Accuracy of the probes. Chance: the share of the most frequent answer among the episodes that they are
+        tested on, which is what always giving it would get.
+        """,
     ),
     (
         "Which part the answer comes from",
         "interventions",
         """
         After a step of the delay a part of the state is swapped between episodes with different answers.
-        Left: causal shares (Shapley values of the effect on the policy's outputs at the query), which add up
-        to 1. Right, for memories with slots: the effect of swapping a single slot in the middle of the delay,
-        for the slots that differ most between answers.
+        Causal shares are Shapley values of the effect on the policy's outputs at the query, and add up to 1.
         """,
         """
         Effect: 0 leaves the outputs as they were, 1 is what swapping the whole state does. Answers that
@@ -181,8 +202,7 @@ SECTIONS = [
         "How full it is",
         "utilisation",
         """
-        Norm and saturation of the state, with the ranges that the document calls healthy; its range of norms
-        is about slots. Effective slots: as how many different slots they act.
+        Norm and saturation of the state, over green where the document calls them healthy.
         """,
         "At the query.",
     ),

@@ -141,7 +141,7 @@ def _reads_from_slots(found: Inspection) -> Measured:
     if not found.swaps or not found.swaps[-1].parts:
         return False, "nothing carried over the delay reaches the answer"
     share = found.slot_share(found.swaps[-1])
-    return share >= 0.5, f"causal share of the slots just before the query: {share:.2f} (at least 0.5)"
+    return share >= 0.5, f"causal share of the slots just before the query: {share:z.2f} (at least 0.5)"
 
 
 def _answers(found: Inspection) -> Measured:

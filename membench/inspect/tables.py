@@ -105,8 +105,8 @@ def attention_table(found: Inspection) -> Table:
         "Spread over": [
             f"{n:.1f} {places}" for n, places in zip(values.effective_places, values.places, strict=True)
         ],
-        "Most on": values.strongest.map(str),
-        "With weight": values.weight.map("{:.3f}".format),
+        "Most on": values.strongest.map(str).mask(values.uniform, text.NOTHING),
+        "With weight": values.weight.map("{:.3f}".format).mask(values.uniform, text.NOTHING),
         "Differs by answer": values.depends_on_answer.map("{:.3f}".format),
         "Uniform": values.uniform.map({True: "yes", False: "no"}),
     }
@@ -157,11 +157,12 @@ def _row(found: Inspection, place: int) -> dict[str, str | int]:
     row: dict[str, str | int] = {
         "step": found.steps[place],
         "input": _excerpt(found.sample.observations[0, found.steps[place]].tolist(), "{:g}", most=8),
-        "hidden": _excerpt(found.hidden[place, 0].tolist(), "{:.2f}"),
+        "hidden": _excerpt(found.hidden[place, 0].tolist(), "{:z.2f}"),
     }
     for one in found.attention:
         where, weight = one.strongest(place, own)
-        row[one.name] = f"{one.places.removesuffix('s')} {where} ({weight:.2f})"
+        most = f"{one.places.removesuffix('s')} {where} ({weight:.2f})"
+        row[one.name] = "uniform" if one.is_uniform(place) else most
     return row | {"policy": _excerpt(policy.tolist(), "{:.2f}", most=8), "action": int(policy.argmax())}
 
 

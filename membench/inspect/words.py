@@ -5,6 +5,8 @@ from membench.inspect.looking import WHOLE_STATE, Inspection
 from membench.inspect.phases import judge
 from membench.inspect.probe import GOOD
 from membench.inspect.utilisation import complaints
+from membench.report import text
+from membench.report.facts import THE_DOCUMENT
 from membench.report.text import listed
 
 
@@ -21,7 +23,7 @@ def kept(found: Inspection) -> str:
     """Return whether the answer can be read off the state to the end, and what the agent makes of it."""
     whole = found.retention.get(WHOLE_STATE) or next(iter(found.retention.values()))
     last = float(whole.accuracy[-1])
-    agent = f"the agent answers {found.success:.0%} rightly"
+    agent = f"{found.success:.0%} of the agent's answers are right"
     if not found.sample.delay:
         return f"Nothing that the agent sees before the question says what the answer is; {agent}."
     if last >= GOOD:
@@ -41,8 +43,10 @@ def carried(found: Inspection) -> str:
     middle, last = found.middle, found.swaps[-1]
     if middle is None or not middle.parts or not last.parts:
         return "Nothing that is carried reaches the answer: swapping the whole state changes nothing."
-    told = [f"{name} {share:.2f}" for name, share in _shares(middle)]
-    before = [f"{name} {share:.2f}" for name, share in _shares(last)]
+    if found.only_part:
+        return f"The answer comes from {found.only_part}, the only part of the state that differs by episode."
+    told = [f"{name} {text.share(share)}" for name, share in _shares(middle)]
+    before = [f"{name} {text.share(share)}" for name, share in _shares(last)]
     return (
         f"Causal shares of the answer in the middle of the delay (after step {middle.step}): {listed(told)}; "
         f"before the query: {listed(before)}."
@@ -59,27 +63,29 @@ def attended(found: Inspection) -> str:
         return ""
     told = []
     for one in found.attention:
+        if one.is_uniform():
+            told.append(f"{one.name} attention is uniform over {one.weights.shape[-1]} {one.places}")
+            continue
         where, weight = one.strongest(-1)
         spread = float(one.effective_places()[-1].mean())
-        how = "uniform over" if one.is_uniform() else "spread over effectively"
-        number = f"{one.weights.shape[-1]}" if one.is_uniform() else f"{spread:.1f}"
         told.append(
-            f"{one.name} attention is {how} {number} {one.places} "
+            f"{one.name} attention is spread over effectively {spread:.1f} {one.places} "
             f"(most on {one.places.removesuffix('s')} {where}, weight {weight:.2f})"
         )
     return f"At the query, {listed(told)}."
 
 
 def healthy(found: Inspection) -> str:
-    """Return what the document would call unhealthy."""
+    """Return what the document would call unhealthy, and what the document is."""
+    document = f"the document ({THE_DOCUMENT})"
     said = [
         f"{name}: {', '.join(unhealthy)}"
         for name in found.judged
         if (unhealthy := complaints(found.utilisation[name][-1], is_slots=bool(found.slot_parts)))
     ]
     if said:
-        return f"Outside of what the document calls healthy: {'; '.join(said)}."
-    return "Utilisation is within what the document calls healthy."
+        return f"Outside of what {document} calls healthy: {'; '.join(said)}."
+    return f"Utilisation is within what {document} calls healthy."
 
 
 def phases(found: Inspection) -> str:
@@ -107,6 +113,10 @@ def not_applying(found: Inspection) -> list[str]:
         said.append(f"Probes before step {told}: until then, what is shown need not say the answer.")
     if not any(one.parts for one in found.swaps):
         said.append("Causal shares: nothing that is carried over the delay reaches the answer.")
+    elif found.only_part:
+        said.append(
+            f"Causal shares: {found.only_part} is the only part of the state that differs by episode."
+        )
     if found.reach_before is None:
         said.append("Gradient reach before training: there is no untrained agent to compare with.")
     if found.sample.num_questions > 1:

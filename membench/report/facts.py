@@ -19,10 +19,8 @@ class Facts(NamedTuple):
 
 NO_GATES = "none"
 DEEP_DIVE = "the deep dive"
-THE_DOCUMENT = (
-    "the *Memory Architecture Deep Dive*, the guide to agents with a memory that membench implements"
-)
-"""What pages say, in Markdown, where they first speak of the document."""
+THE_DOCUMENT = "the Memory Architecture Deep Dive, the guide to agents with a memory that membench implements"
+"""What pages say where they first speak of the document."""
 GRU_GATES = "2 (reset, update) in its GRU"
 
 FACTS = {
