@@ -48,7 +48,7 @@ task.horizon = 2
 total_timesteps = 200
 """
 
-ELSEWHERE = ["--suite", "horizons", "--set", "device=cuda:999"]
+ELSEWHERE = ["--suite", "horizons", "--device", "cuda:999"]
 """What cannot be run here, whatever other mistake is not seen."""
 
 TRAIN = ["train", "--architecture", "gru", "--horizon", "2", "--total-timesteps", "500", "--set"]
@@ -85,12 +85,12 @@ def suite(tmp_path):
             "device 'cuda:99': no such device here (legal: cpu",
         ),
         (
-            ["run", "--suite", "horizons", "--device", "gpu", "--set", "seed=1"],
+            ["run", "--suite", "horizons", "--device", "gpu", "--set", "ppo.gamma=0.9"],
             "--device: device: must be cpu, cuda, or cuda:N as in cuda:0 (got 'gpu')\n",
         ),
         (
             ["run", "--suite", "horizons", "--device", "cpu", "--set", "device=gpu"],
-            "--set: device: must be cpu",
+            "--set device: is decided by --device here",
         ),
         (["run"], "Missing option '--suite'"),
         (["train", "--architecture", "gru", "--horizon", "-3"], "'--horizon': -3 is not in the range x>=0"),
