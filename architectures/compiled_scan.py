@@ -33,22 +33,23 @@ def compiled_scan(
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor) -> Any:
+        inputs = (x, delta, A, B, C)
         num_blocks = math.ceil(x.shape[1] / STEPS_PER_BLOCK)
         y, last, edges = torch.zeros_like(x), h.clone(), h.new_empty(num_blocks, *h.shape)
-        _run(*_arrays(x, delta, A, B, C, last, *_buffers(A), edges, y))
-        ctx.save_for_backward(x, delta, A, B, C, edges)
+        _run(_arrays(*inputs), *_arrays(last, *_buffers(A), edges, y))
+        ctx.save_for_backward(*inputs, edges)
         return y, last
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         grad_y, grad_last = gradients
-        x, delta, A, B, C, edges = ctx.saved_tensors
-        grad_x, grad_delta, grad_A = map(torch.zeros_like, (x, delta, A))
-        grad_B, grad_C = torch.empty_like(B), torch.empty_like(C)
+        *inputs, edges = ctx.saved_tensors
+        _, _, A, _, _ = inputs
+        grad_inputs = [torch.zeros_like(one) for one in inputs]
         grad_h = grad_last.clone(memory_format=torch.contiguous_format)
-        inputs = (x, delta, A, B, C, grad_y.contiguous(), edges, *_buffers(A))
-        _run_back(*_arrays(*inputs, grad_h, grad_x, grad_delta, grad_A, grad_B, grad_C))
-        return grad_x, grad_delta, grad_A, grad_B, grad_C, grad_h
+        others = _arrays(grad_y.contiguous(), edges, *_buffers(A), grad_h)
+        _run_back(_arrays(*inputs), _arrays(*grad_inputs), *others)
+        return *grad_inputs, grad_h
 
 
 def _buffers(A: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,55 +57,51 @@ def _buffers(A: Tensor) -> tuple[Tensor, Tensor]:
     return A.new_empty(STEPS_PER_BLOCK + 1, *A.shape), A.new_empty(STEPS_PER_BLOCK, *A.shape)
 
 
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [tensor.detach().numpy() for tensor in tensors]
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.detach().numpy() for tensor in tensors)
 
 
 @compiled
-def _run(x, delta, A, B, C, h, states, decay, edges, y):
-    """Fill `edges`, the states [block b n d] before each block, add to y, and leave the last states in h."""
-    rows, steps, _ = x.shape
+def _run(inputs, h, states, decay, edges, y):
+    """Fill `edges`, the states [block b n d] before each block, add to y, and leave the last states in h.
+
+    `inputs` are x, delta, A, B and C; `states` and `decay` are room for a block's.
+    """
+    rows, steps, _ = y.shape
     for row in range(rows):
         for start in range(0, steps, STEPS_PER_BLOCK):
             end = min(steps, start + STEPS_PER_BLOCK)
             _copy(h[row], edges[start // STEPS_PER_BLOCK, row])
             _copy(h[row], states[0])
-            _fill(x[row, start:end], delta[row, start:end], A, B[row, start:end], states, decay)
-            _read(C[row, start:end], states, y[row, start:end])
+            block = _cut(inputs, row, start, end)
+            _fill(block, states, decay)
+            _read(block[4], states, y[row, start:end])
             _copy(states[end - start], h[row])
 
 
 @compiled
-def _run_back(
-    x, delta, A, B, C, grad_y, edges, states, decay, carried, grad_x, grad_delta, grad_A, grad_B, grad_C
-):
-    """Add to the gradients of x, delta and A, write those of B and C.
+def _run_back(inputs, grad_inputs, grad_y, edges, states, decay, carried):
+    """Add to the gradients of the inputs.
 
     `carried` comes as the gradient of the last states and leaves as that of the first.
     """
-    rows, steps, _ = x.shape
+    rows, steps, _ = grad_y.shape
     for row in range(rows):
-        for block in range(len(edges) - 1, -1, -1):
-            start = block * STEPS_PER_BLOCK
+        for number in range(len(edges) - 1, -1, -1):
+            start = number * STEPS_PER_BLOCK
             end = min(steps, start + STEPS_PER_BLOCK)
-            _copy(edges[block, row], states[0])
-            _fill(x[row, start:end], delta[row, start:end], A, B[row, start:end], states, decay)
-            _walk_back(
-                x[row, start:end],
-                delta[row, start:end],
-                A,
-                B[row, start:end],
-                C[row, start:end],
-                grad_y[row, start:end],
-                states,
-                decay,
-                carried[row],
-                grad_x[row, start:end],
-                grad_delta[row, start:end],
-                grad_A,
-                grad_B[row, start:end],
-                grad_C[row, start:end],
-            )
+            _copy(edges[number, row], states[0])
+            block = _cut(inputs, row, start, end)
+            _fill(block, states, decay)
+            grad_block = _cut(grad_inputs, row, start, end)
+            _walk_back(block, grad_block, grad_y[row, start:end], states, decay, carried[row])
+
+
+@compiled
+def _cut(inputs, row, start, end):
+    """Return some steps of a row of the inputs, or of their gradients."""
+    x, delta, A, B, C = inputs
+    return x[row, start:end], delta[row, start:end], A, B[row, start:end], C[row, start:end]
 
 
 @compiled
@@ -116,8 +113,9 @@ def _copy(source, target):
 
 
 @compiled
-def _fill(x, delta, A, B, states, decay):
+def _fill(inputs, states, decay):
     """Write the decays of a block, and its states after the first."""
+    x, delta, A, B, _ = inputs
     for t in range(len(x)):
         for n in range(len(A)):
             for d in range(A.shape[1]):
@@ -154,7 +152,9 @@ def _read(C, states, y):
 
 
 @compiled
-def _walk_back(x, delta, A, B, C, grad_y, states, decay, carried, grad_x, grad_delta, grad_A, grad_B, grad_C):
+def _walk_back(inputs, grad_inputs, grad_y, states, decay, carried):
+    x, delta, A, B, C = inputs
+    grad_x, grad_delta, grad_A, grad_B, grad_C = grad_inputs
     channels = A.shape[1]
     for t in range(len(x) - 1, -1, -1):
         for n in range(len(A)):

@@ -32,13 +32,11 @@ from membench.report.judging import (
     has_parameters,
     helps,
     horizons,
-    instability,
     larger,
     ordered,
     similar,
-    steps_to_solved,
-    training_speed,
 )
+from membench.report.measures import instability, steps_to_solved, training_speed
 from membench.suite import list_suites, load_suite, plan_runs
 
 WIDTH = "memory.hidden_size"

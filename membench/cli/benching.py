@@ -24,6 +24,7 @@ from membench.cli.printing import print_json, print_table, say
 from membench.errors import InputError
 
 if TYPE_CHECKING:
+    from membench.bench import Cost, Measurements
     from membench.config import RunConfig
 
 
@@ -88,11 +89,10 @@ def bench(
         refuse_other_options("peers", "num_rounds", "as_json")
         show_peers(num_rounds, as_json=as_json)
         return
-    from membench.bench import Measurements, bench_config, measure_all
-    from membench.describe import machine, versions
+    from membench.bench import bench_config
     from membench.execute import check_runnable
     from membench.folders import make_writable_folder
-    from membench.report import costs as report
+    from membench.report.costs import COSTS_FILE, write_tables_and_figure
 
     configs = [
         bench_config(config, horizon, steps_per_iteration)
@@ -101,38 +101,54 @@ def bench(
     ]
     check_runnable(configs)
     results = out or Path("results/bench")
-    if (results / report.COSTS_FILE).exists() and not refresh:
+    if (results / COSTS_FILE).exists() and not refresh:
         raise InputError(
             f"{str(results)!r}: holds measurements already; --refresh measures again, --out goes elsewhere"
         )
     make_writable_folder(results)
-    measurements = Measurements(costs=[], machine=machine(configs[0].device), versions=versions())
-    measurements.costs.extend(report.kept_costs(results, measurements, configs, num_rounds))
-    kept = {cost.config.run_id for cost in measurements.costs}
-    missing = [config for config in configs if config.run_id not in kept]
-    if kept:
-        say(f"{len(kept)} of {len(configs)} measurements are there from before; the others follow")
-    with keeping_what_is_done(results, refresh=False):
-        for cost in measure_all(missing, num_rounds=num_rounds):
-            measurements.costs.append(cost)
-            report.write_measurements(results, measurements, finished=False)
-            where = f"{cost.config.architecture}, horizon {cost.config.task.horizon}"
-            click.echo(f"{where}: {cost.steps_per_second:,.0f} steps/s", err=True)
-        report.write_measurements(results, measurements)
-    files = report.write_tables_and_figure(results, measurements.costs)
+    measurements = measure_into(results, configs, num_rounds)
+    files = write_tables_and_figure(results, measurements.costs)
     if as_json:
         print_json(measurements)
         return
-    frame = report.to_frame(measurements.costs)
-    print_table(
-        "What training costs (limit: one large matrix product, float32, same device)",
-        report.costs_table(frame).shown.to_dict("records"),
-    )
-    if report.has_several_horizons(frame):
-        growth = report.exponents_table(frame).shown
-        print_table("How it grows with the horizon", growth.to_dict("records"))
+    print_costs(measurements.costs)
     for file in files:
         click.echo(f"wrote {file}")
+
+
+def measure_into(results: Path, configs: list["RunConfig"], num_rounds: int) -> "Measurements":
+    """Measure what an interrupted measurement of the same did not, and write all of it into `results`."""
+    from membench.bench import Measurements, measure_all
+    from membench.describe import machine, versions
+    from membench.report.costs import kept_costs, write_measurements
+
+    measurements = Measurements(costs=[], machine=machine(configs[0].device), versions=versions())
+    measurements.costs.extend(kept_costs(results, measurements, configs, num_rounds))
+    kept = {cost.config.run_id for cost in measurements.costs}
+    if kept:
+        say(f"{len(kept)} of {len(configs)} measurements are there from before; the others follow")
+    missing = [config for config in configs if config.run_id not in kept]
+    with keeping_what_is_done(results, refresh=False):
+        for cost in measure_all(missing, num_rounds=num_rounds):
+            measurements.costs.append(cost)
+            write_measurements(results, measurements, finished=False)
+            where = f"{cost.config.architecture}, horizon {cost.config.task.horizon}"
+            click.echo(f"{where}: {cost.steps_per_second:,.0f} steps/s", err=True)
+        write_measurements(results, measurements)
+    return measurements
+
+
+def print_costs(costs: list["Cost"]) -> None:
+    """Print what training costs, and how that grows with the horizon where there are several."""
+    from membench.report.costs import costs_table, exponents_table, has_several_horizons, to_frame
+
+    frame = to_frame(costs)
+    print_table(
+        "What training costs (limit: one large matrix product, float32, same device)",
+        costs_table(frame).shown.to_dict("records"),
+    )
+    if has_several_horizons(frame):
+        print_table("How it grows with the horizon", exponents_table(frame).shown.to_dict("records"))
 
 
 def agents_to_measure(architectures: str | None, given: Given) -> list["RunConfig"]:

@@ -20,10 +20,8 @@ from membench.cli.carrying_out import (
 from membench.cli.options import (
     Given,
     NamedPath,
-    care_options,
     curriculum_option,
     device_option,
-    engine_options,
     json_option,
     match_option,
     out_option,
@@ -31,9 +29,9 @@ from membench.cli.options import (
     refresh_option,
     set_option,
     settings_options,
-    shard_option,
 )
 from membench.cli.printing import print_json, print_record, print_table, say, show_report
+from membench.cli.running_options import care_options, engine_options, shard_option
 from membench.engine import LOCAL, Engine
 
 if TYPE_CHECKING:

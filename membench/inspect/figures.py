@@ -235,11 +235,6 @@ TRAINING = {
 """Title -> field of a point of the learning curve."""
 
 
-def shares_say_nothing(found: Inspection) -> bool:
-    """Return whether all that is carried is one part of the state, without slots: its share is 1."""
-    return found.only_part is not None and not found.slot_parts
-
-
 def figures_for(found: Inspection, curve: list) -> dict[str, Callable[[], Figure]]:
     """Return the figures that apply, by name."""
     drawn: dict[str, Callable[[], Figure]] = {
@@ -251,7 +246,7 @@ def figures_for(found: Inspection, curve: list) -> dict[str, Callable[[], Figure
     }
     if found.attention:
         drawn["attention"] = lambda: attention_figure(found)
-    if any(one.parts for one in found.swaps) and not shares_say_nothing(found):
+    if any(one.parts for one in found.swaps) and not found.shares_say_nothing:
         drawn["interventions"] = lambda: interventions_figure(found)
     if curve:
         drawn["training"] = lambda: training_figure(curve)

@@ -84,6 +84,11 @@ class Inspection:
         names = {part.name for one in self.swaps for part in one.parts}
         return names.pop() if len(names) == 1 else None
 
+    @property
+    def shares_say_nothing(self) -> bool:
+        """Whether all that is carried is one part of the state, without slots: its causal share is 1."""
+        return self.only_part is not None and not self.slot_parts
+
     def part_of_slots(self, name: str) -> str:
         """Return which part of the state the slots of this name belong to."""
         return part_of(tuple(name.split(".")))

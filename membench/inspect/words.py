@@ -113,7 +113,7 @@ def not_applying(found: Inspection) -> list[str]:
         said.append(f"Probes before step {told}: until then, what is shown need not say the answer.")
     if not any(one.parts for one in found.swaps):
         said.append("Causal shares: nothing that is carried over the delay reaches the answer.")
-    elif found.only_part and not found.slot_parts:
+    elif found.shares_say_nothing:
         said.append(
             f"Causal shares: {found.only_part} is the only part of the state that differs by episode."
         )

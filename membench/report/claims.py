@@ -21,15 +21,13 @@ from membench.report.judging import (
     has_parameters,
     helps,
     horizons,
-    instability,
     larger,
     ordered,
     similar,
-    steps_to_solved,
-    training_speed,
     verdict,
     verdict_of_seeds,
 )
+from membench.report.measures import instability, steps_to_solved, training_speed
 from membench.report.presets import cpu_preset_is_faster
 from membench.report.tables import Table
 

@@ -19,18 +19,16 @@ from membench import stats
 from membench.report import text
 from membench.report.differences import (
     EXACT,
-    NEVER,
     SEEDS_TO_SEPARATE,
-    SPEED,
     SUCCESS,
     Tolerance,
     borne_out,
     order_of_progress,
-    steps_tolerance,
 )
-from membench.report.frame import median_time, names_without, num_solved, solved_of, times_to
-from membench.report.impact import SAID, best_values, does_best_of_all, shown_spread, spread_over_seeds
+from membench.report.frame import median_time, names_without, num_solved, solved_of
+from membench.report.impact import SAID, best_values, does_best_of_all
 from membench.report.looks import display_name
+from membench.report.measures import Measured, order_of
 from membench.report.ranking import interval_or_why_not, paired_differences
 from membench.stats import Strata
 
@@ -43,16 +41,6 @@ class Finding(NamedTuple):
     measured: str
     verdict: Verdict
     runs: int
-
-
-class Measured(NamedTuple):
-    """A number, how people read it, and how far from it another may lie that counts as alike."""
-
-    value: float
-    shown: str
-    tolerance: Tolerance
-    by_run: Sequence[float]
-    """The number of every run; empty if it is one of several together."""
 
 
 Judge = Callable[[pd.DataFrame], Finding | None]
@@ -91,12 +79,6 @@ def _rises(levels: Sequence[Measured]) -> bool | None:
         return None
     orders = {order_of(after, before) for before, after in combinations(levels, 2)}
     return -1 not in orders if orders - {0} else None
-
-
-def order_of(ours: Measured, theirs: Measured) -> int:
-    """Return 1 if ours is larger, -1 if smaller, 0 if both are alike or their runs do not bear it out."""
-    order = max(ours.tolerance, theirs.tolerance).order(ours.value, theirs.value)
-    return borne_out(order, ours.by_run, theirs.by_run) if ours.by_run and theirs.by_run else order
 
 
 def ordered(setting: str, measure: Callable[[pd.DataFrame], Measured], *, rising: bool) -> Judge:
@@ -283,36 +265,6 @@ def runs_with_both(
     frame = frame.loc[frame[setting].isin(list(values))]
     has_both = frame.groupby(["architecture", "task_name"])[setting].transform("nunique") == 2
     return frame.loc[has_both]
-
-
-def training_speed(runs: pd.DataFrame) -> Measured:
-    """Return the median of training steps per second of the processor's time; see `tidy`."""
-    speed = float(runs.processor_speed.median())
-    return Measured(speed, text.rounded(speed), SPEED, list(runs.processor_speed.dropna()))
-
-
-def steps_to_solved(runs: pd.DataFrame) -> Measured:
-    """Return the median of steps to solved; infinite where it was not seen."""
-    median = median_time(runs, "solved", "steps")
-    steps = math.inf if median.is_lower_bound else median.value
-    by_run = list(times_to(runs, "solved", "steps").fillna(NEVER))
-    return Measured(steps, text.time(median), steps_tolerance(runs), by_run)
-
-
-def instability(runs: pd.DataFrame) -> Measured:
-    """Return the spread of success over seeds.
-
-    Of fewer than five seeds, only that all were lost tells anything; of fewer than `SEEDS_TO_SEPARATE`, not
-    even that.
-    """
-    spread = spread_over_seeds(runs)
-    num_seeds = runs.groupby("cell").seed.nunique().to_numpy().min()
-    if num_seeds < SEEDS_TO_SEPARATE:
-        return Measured(math.nan, shown_spread(spread), SUCCESS, [])
-    if num_seeds < stats.MIN_SEEDS_FOR_INTERVAL:
-        return Measured(spread, shown_spread(spread), Tolerance(amount=1.0), [])
-    medians = runs.groupby("cell").counted_success.transform("median")
-    return Measured(spread, shown_spread(spread), SUCCESS, list((runs.counted_success - medians).abs()))
 
 
 def has_parameters(architecture: str, part: str, lowest: float, highest: float) -> Judge:

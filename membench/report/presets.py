@@ -5,8 +5,9 @@ import pandas as pd
 from membench.config import flatten
 from membench.report import text
 from membench.report.frame import cells, num_solved
-from membench.report.judging import Finding, agrees, order_of, training_speed, verdict
+from membench.report.judging import Finding, agrees, verdict
 from membench.report.looks import display_name
+from membench.report.measures import order_of, training_speed
 from membench.report.sizes import shown_sizes, size_columns, sizes
 from membench.report.tables import KEY, Table, shown_key
 from membench.suite import list_presets, load_preset
