@@ -237,21 +237,21 @@ def test_gates_are_judged_by_the_share_that_reaches_the_cue(gru, rnn, expected):
         for share, horizon in zip(shares, (10, 50), strict=True)
         for clip in (1.0, 0.0)
     ]
-    found = judged(gates_preserve_gradients, records)
-    assert (found.verdict, found.runs) == (expected, 4)
+    found = judged(gates_preserve_gradients, in_three_seeds(records))
+    assert (found.verdict, found.runs) == (expected, 12)
     assert judged(gates_preserve_gradients, [make_record("gru"), make_record("rnn")]) is None
 
 
 def test_clipping_is_judged_by_what_diverged_without_it():
     lost = {"status": "diverged", "success": None}
     records = [flow("gru", 0.1), flow("gru", 0.1, 0.0, **lost), flow("rnn", 0.1), flow("rnn", 0.1, 0.0)]
-    found = judged(clipping_prevents_explosion, records)
-    assert (found.verdict, found.runs) == ("holds", 4)  # the RNN tells nothing
-    assert "GRU 0 of 1" in found.measured and "unclipped 1 of 1" in found.measured
-    assert judged(clipping_prevents_explosion, records[2:]).verdict == "undecided"
-    assert judged(clipping_prevents_explosion, [flow("gru", 0.1, **lost), flow("gru", 0.1, 0.0)]).verdict == (
-        "does not hold"
-    )
+    found = judged(clipping_prevents_explosion, in_three_seeds(records))
+    assert (found.verdict, found.runs) == ("holds", 12)  # the RNN tells nothing
+    assert "GRU 0 of 3" in found.measured and "unclipped 3 of 3" in found.measured
+    assert judged(clipping_prevents_explosion, records).verdict == "undecided"  # one seed a side
+    assert judged(clipping_prevents_explosion, in_three_seeds(records[2:])).verdict == "undecided"
+    opposite = in_three_seeds([flow("gru", 0.1, **lost), flow("gru", 0.1, 0.0)])
+    assert judged(clipping_prevents_explosion, opposite).verdict == "does not hold"
     assert judged(clipping_prevents_explosion, [make_record()]) is None
 
 
@@ -300,9 +300,11 @@ def examined(success_at, seed=0, **fields):
 def test_what_was_learned_must_hold_at_the_longest_horizon():
     judge = holds_on("gru_pmm", 0.95)
     good, bad, unlearned = {20: 1.0, 500: 0.97}, {20: 1.0, 500: 0.3}, {20: 0.5, 500: 0.3}
-    assert judged(judge, [examined(good), examined(unlearned, 1)]).verdict == "holds"
-    assert judged(judge, [examined(good), examined(bad, 1)]).verdict == "depends"
-    found = judged(judge, [examined(bad)])
+    three_good = [examined(good, seed) for seed in range(3)]
+    assert judged(judge, [*three_good, examined(unlearned, 3)]).verdict == "holds"
+    assert judged(judge, [*three_good, examined(bad, 3)]).verdict == "depends"
+    assert judged(judge, three_good[:2]).verdict == "undecided"
+    found = judged(judge, in_three_seeds([examined(bad)]))
     assert (found.verdict, found.measured) == ("does not hold", "success 1.00 at 20, 0.30 at 500")
     assert judged(judge, [examined(unlearned)]) is None and judged(judge, [make_record()]) is None
 
@@ -334,8 +336,9 @@ def test_two_ways_to_adapt_stand_side_by_side():
         )
     values = all_tables(tidy(to_frame(records)))["adaptation"].values.set_index("adapts")
     assert (values.solved[BY_WEIGHTS], values.solved[BY_STATE]) == (1, 0)
-    found = judged(adapts_in_a_few_steps, records)
-    assert (found.verdict, found.runs) == ("holds", 1) and "5 inner steps" in found.measured
+    found = judged(adapts_in_a_few_steps, in_three_seeds(records))
+    assert (found.verdict, found.runs) == ("holds", 3) and "5 inner steps" in found.measured
+    assert judged(adapts_in_a_few_steps, records).verdict == "undecided"
     assert judged(adapts_in_a_few_steps, records[1:]) is None
 
 
@@ -351,8 +354,8 @@ def test_runs_are_known_by_the_preset_that_they_follow():
     followed = {run.run_id: preset_of(run) for _, run in frame.iterrows()}
     assert [followed[record.run_id] for record in records] == ["doc", "doc-cpu", "doc-gpu"]
     assert sorted(all_tables(frame)["presets"].values.preset) == ["doc", "doc-cpu", "doc-gpu"]
-    found = judged(cpu_preset_is_faster, records)
-    assert (found.verdict, found.measured, found.runs) == ("holds", "GRU 500 against 300", 2)
+    found = judged(cpu_preset_is_faster, in_three_seeds(records))
+    assert (found.verdict, found.measured, found.runs) == ("holds", "GRU 500 against 300", 6)
     # The presets state no options of the RNN, so that what "doc" states is a part of what the others do.
     rnn = tidy(to_frame([under(preset, 300.0, "rnn") for preset in ("doc", "doc-cpu", "doc-gpu")]))
     assert sorted(all_tables(rnn)["presets"].values.preset) == ["doc", "doc-cpu", "doc-gpu"]
