@@ -35,7 +35,9 @@ def architecture_table() -> dict[str, str]:
 
 def check_architecture_name(name: str) -> None:
     """Raise an `InputError` if `name` is neither in the table nor written as `module:Class`."""
-    if ":" not in name and name not in (table := architecture_table()):
+    if ":" in name or name in ARCHITECTURES:  # what needs no look at what is installed
+        return
+    if name not in (table := architecture_table()):
         raise unknown_name("architecture", name, [*table, "package.module:Class"])
 
 

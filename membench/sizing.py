@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 
 import msgspec
 import torch
@@ -47,7 +47,7 @@ def match_parameters(config: RunConfig, num_parameters: int) -> RunConfig:
     return msgspec.structs.replace(config, memory=config.memory | sizes, matched_parameters=num_parameters)
 
 
-@lru_cache
+@cache
 def _sizes(settings: bytes, num_parameters: int) -> dict[str, int]:
     """Return the options that bring an agent of these settings nearest to `num_parameters`."""
     config = build_config(msgspec.json.decode(settings))

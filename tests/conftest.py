@@ -15,6 +15,13 @@ def one_thread():
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def plots(request, monkeypatch):
+    """Reports draw their plots unless the nearest marker `plots` says that nobody looks at them."""
+    if (marker := request.node.get_closest_marker("plots")) and not marker.kwargs["drawn"]:
+        monkeypatch.setattr("membench.report.figures_for", lambda frame: {})
+
+
 @pytest.fixture
 def membench(capsys):
     """Run a command in this process: its exit code, standard output and standard error."""

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import plotless
 import psutil
 import pytest
 import torch
@@ -142,8 +143,8 @@ def survive(folder, cells, *arguments, num_runs, num_worker_kills, num_program_k
     """Run a suite undisturbed and under attack, and compare; return what was done."""
     suite = folder / "chaos.toml"
     suite.write_text(SUITE + cells)
-    command = [sys.executable, "-m", "membench", "run", "--suite", str(suite), "--jobs", "2", *arguments]
-    command += ["--checkpoint-seconds", "0.5", "--out"]
+    command = [sys.executable, "-c", plotless.PROGRAM, "run", "--suite", str(suite), *arguments]
+    command += ["--jobs", "2", "--checkpoint-seconds", "0.5", "--out"]
     whole, broken = folder / "whole", folder / "broken"
     subprocess.run([*command, str(whole)], check=True, capture_output=True, timeout=900)
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import plotless
 import psutil
 import pytest
 from test_train import without_timings
@@ -44,20 +45,12 @@ total_timesteps = STEPS
 """
 
 
-WITHOUT_FIGURES = """
-import membench.report
-from membench.cli import main
-membench.report.figures_for = lambda frame: {}
-main()
-"""
-"""The command line, but for the figures, which take longer than the runs."""
-
 IMPATIENT = f"""
 from membench.executors import slurm_jobs
 from membench import execute
 slurm_jobs.LOST_SECONDS = slurm_jobs.LOOK_SECONDS = 0
 execute.REFUSED_SECONDS = 1
-{WITHOUT_FIGURES}
+{plotless.PROGRAM}
 """
 """The same, but a job that is not in Slurm's queue is lost at once, and one that is refused offered soon."""
 
@@ -79,7 +72,7 @@ SLURM = {
 class Programs:
     """A suite, and the command that runs it into a results folder."""
 
-    def __init__(self, folder, num_steps, script=WITHOUT_FIGURES):
+    def __init__(self, folder, num_steps, script=plotless.PROGRAM):
         self.folder, self.suite, self.script = folder, folder / "tiny.toml", script
         self.suite.write_text(SUITE.replace("STEPS", str(num_steps)))
 
@@ -407,7 +400,7 @@ def node_at_work(cluster, results):
 @needs_ray
 @pytest.mark.filterwarnings("ignore")
 def test_ray_ends_all_runs_though_one_of_three_nodes_dies(cluster, tmp_path):
-    programs = Programs(tmp_path, num_steps=30_000)
+    programs = Programs(tmp_path, num_steps=20_000)
     whole, results = programs.run("whole", "--jobs", 2), tmp_path / "ray"
     program = programs.start(results, "--executor", "ray", "--ray-address", cluster.address)
     wait_until(lambda: node_at_work(cluster, results), program)

@@ -8,6 +8,8 @@ from test_cli import TINY_SUITE
 
 from membench.plan import Plan, read_plan
 
+pytestmark = pytest.mark.plots(drawn=False)
+
 FIELDS = {"suite": "horizons", "profile": "reference", "question": "?", "command": "membench", "configs": []}
 
 

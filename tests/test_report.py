@@ -26,6 +26,8 @@ from membench.report.page import markdown_page
 from membench.report.ranking import ranking_table
 from membench.sizing import TOLERANCE
 
+pytestmark = pytest.mark.plots(drawn=False)
+
 FIVE = ["gru", "gru_pmm", "lstm", "transformer", "mamba"]
 HEADING = ReportHeading(
     suite="horizons",
@@ -111,11 +113,13 @@ def read_table(results, name):
     return pd.read_csv(results / "tables" / f"{name}.csv").set_index(["architecture", "horizon"])
 
 
+@pytest.mark.plots(drawn=True)
 def test_a_report_has_every_table_and_plot(tmp_path):
     files, content = write(tmp_path, five_memories())
     for name in ("success", "steps_to_solved", "cost", "runs", "gru_vs_lstm", "gru_pmm_vs_mamba"):
         assert tmp_path / "tables" / f"{name}.csv" in files.tables
     assert "gru_pmm_vs_transformer.md" in {path.name for path in files.tables}
+    assert {"success", "steps_to_solved", "learning_curves"} <= {plot.stem for plot in files.plots}
     for plot in files.plots:
         assert plot.stat().st_size > 1_000
         assert plot.suffix == ".svg" or f"plots/{plot.name}" in content
@@ -123,6 +127,7 @@ def test_a_report_has_every_table_and_plot(tmp_path):
     assert "10M+" in content and "12,345" in content  # the document's claim, and what was measured
 
 
+@pytest.mark.plots(drawn=True)
 def test_the_same_records_give_the_same_files(tmp_path):
     records = five_memories()
     first, _ = write(tmp_path / "a", records)
@@ -188,6 +193,7 @@ def test_a_half_finished_suite_says_what_is_missing(tmp_path):
     assert "The document's comparisons" not in content  # no pair of them has run yet
 
 
+@pytest.mark.plots(drawn=True)
 def test_no_record_at_all(tmp_path):
     files, content = write(tmp_path, [], missing=["gru, horizon 5, seed 0"])
     assert "no record of any run" in content and not files.plots
@@ -283,6 +289,7 @@ def test_headline_counts_what_is_there():
     assert headline_table(to_frame([])).empty
 
 
+@pytest.mark.plots(drawn=True)
 def test_a_name_is_text_in_pictures_too(tmp_path):
     files, _ = write(tmp_path, [make_record("<script>$x$:_Y"), make_record("_z:漢字")])
     assert all(b"<script" not in plot.read_bytes() for plot in files.plots if plot.suffix == ".svg")
@@ -336,6 +343,7 @@ def climb(architecture, seed, frontier, total_timesteps=10_000_000, **fields):
     )
 
 
+@pytest.mark.plots(drawn=True)
 def test_ladders_get_their_frontier_and_no_table_of_horizons(tmp_path):
     records = [climb("gru", seed, frontier) for seed, frontier in enumerate((64, 1024, 256))]
     records += [climb("lstm", 0, 128), climb("lstm", 1, 0, success=0.3)]
@@ -377,6 +385,7 @@ def capacity_record(architecture, horizon, items, success, seed=0, **settings):
     return msgspec.structs.replace(record, run_id=config.run_id, config=config)
 
 
+@pytest.mark.plots(drawn=True)
 def test_capacity_is_in_bits_by_horizon_and_items(tmp_path):
     records = [
         capacity_record(name, horizon, items, success)
@@ -430,6 +439,7 @@ def test_every_task_counts_once_in_the_bits_recalled_whatever_the_settings():
     assert table.loc["GRU+PMM", "Bits recalled"] == "5.0 of 10.0"
 
 
+@pytest.mark.plots(drawn=True)
 @pytest.mark.parametrize(("num_seeds", "told"), [(1, "one seed"), (2, "mean of 2 seeds")])
 def test_a_map_says_of_how_many_seeds_it_is(num_seeds, told):
     records = [capacity_record("gru", 5, items, 1.0, seed) for items in (1, 4) for seed in range(num_seeds)]
@@ -437,6 +447,7 @@ def test_a_map_says_of_how_many_seeds_it_is(num_seeds, told):
     assert scale.get_ylabel().endswith(told)
 
 
+@pytest.mark.plots(drawn=True)
 def test_sizes_are_named_where_a_memory_has_several_and_matched_widths_never(tmp_path):
     def matched(width):
         return {"memory": {"hidden_size": width}, "matched_parameters": 225_000}
@@ -597,6 +608,7 @@ def test_in_a_grid_every_curve_is_seen_to_its_end():
         assert axes.get_xlim()[0] == 0 and steps[-1] <= axes.get_xlim()[1]
 
 
+@pytest.mark.plots(drawn=True)
 def test_in_rows_five_seeds_have_an_interval():
     records = [make_record(name, 5, 0) for name in MANY[1:]]
     records += [make_record("gru", 5, seed, success=0.5 + 0.1 * seed, status="unsolved") for seed in range(5)]
@@ -727,6 +739,7 @@ def test_memories_of_other_cells_are_named_and_not_ranked():
     assert "Not ranked" not in page(records[:-1])
 
 
+@pytest.mark.plots(drawn=True)
 def test_where_nothing_was_solved_or_shared_nothing_is_ranked(tmp_path):
     unsolved = ranked(("gru", [[0.5], [0.5]]), ("lstm", [[0.25], [0.5]]))
     apart = [make_record("gru", 5), make_record("lstm", 10)]
@@ -817,6 +830,7 @@ def test_steps_to_solved_have_an_interval_from_five_seeds(tmp_path):
     assert "2,000–16,000" in (tmp_path / "tables" / "steps_to_solved.md").read_text()
 
 
+@pytest.mark.plots(drawn=True)
 def test_a_ladder_of_which_nothing_was_solved_has_a_figure_that_says_so(tmp_path):
     files, _ = write(tmp_path, [climb("gru", 0, 0), climb("lstm", 0, 0, status="diverged", error="loss")])
     drawn = next(path for path in files.plots if path.name == "frontier.svg").read_text()
