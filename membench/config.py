@@ -24,6 +24,9 @@ DEFAULTS_VERSION = 1
 
 PositiveInt = Annotated[int, Meta(ge=1, le=10**12)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**12)]
+Delay = Annotated[int, Meta(ge=0, le=10**9)]
+"""Steps; what records count of longer episodes would not stay within the bound of other numbers."""
+
 LargestFloat = sys.float_info.max
 """What bounds a number that is bounded by nothing else: msgspec takes infinity for a float."""
 
@@ -42,9 +45,9 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The memory task; see `membench.envs`."""
 
     name: str = "CueMemory-v0"
-    horizon: NonNegativeInt = 20
+    horizon: Delay = 20
     """Steps of the delay, between the cues that an episode begins with and the first query."""
-    min_horizon: NonNegativeInt | None = None
+    min_horizon: Delay | None = None
     """Draw each episode's delay uniformly from this to `horizon`, and flag the query; None: all `horizon`."""
     num_cues: Annotated[int, Meta(ge=2, le=10_000)] = 4
     """Different cues; chance is 1 / num_cues."""
@@ -61,7 +64,7 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Show the right answer at the query: privileged, the ceiling of whatever surrounds the memory."""
     reward_correct: FiniteFloat = 1.0
     reward_wrong: FiniteFloat = 0.0
-    reward_delay: NonNegativeInt = 0
+    reward_delay: Delay = 0
     """Steps from an answer to its reward; the episode goes on until the last one has come."""
 
 
@@ -116,7 +119,7 @@ class EvaluationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     answers of the last 320 training episodes were right: a greedy policy is right before the sampled is."""
     num_final_episodes: PositiveInt = 1_000
     """Fresh episodes after training that `success` is measured on."""
-    horizons: list[NonNegativeInt] = []
+    horizons: list[Delay] = []
     """Horizons to examine the final policy at, without training there, on as many fresh episodes each."""
 
 
@@ -150,7 +153,7 @@ class MAMLConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of a curriculum: train at `horizon` for `timesteps`."""
 
-    horizon: NonNegativeInt
+    horizon: Delay
     timesteps: PositiveInt
 
 
