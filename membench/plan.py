@@ -36,6 +36,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the last `membench run` into a results folder asked for, with what it was added to."""
 
     suite: str
+    """A built-in suite's name, or the path of a file, which is none of them though it be called like one."""
     profile: str
     question: str
     command: str
@@ -106,7 +107,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return shlex.join([*words, "--architectures", ",".join(architectures), "--out", str(results)])
 
     def _settings(self) -> tuple:
-        return self.suite, self.profile, self.preset, self.overrides, self.num_parameters
+        suite = Path(self.suite).name  # wherever the command was given
+        return suite, self.profile, self.preset, self.overrides, self.num_parameters
 
     def missing(self, records: list[RunRecord]) -> list[RunConfig]:
         """Return the planned runs that no record exists for, by the configuration that it holds.
@@ -237,7 +239,8 @@ def planned_runs(source: Path) -> tuple[dict[str, PlannedRuns], list[str]]:
             raise InputError(f"{source}: two results folders hold runs of {name!r}; one is {results}")
         found[name] = PlannedRuns(results if is_folder else results.parent, plan, plan.planned(records))
         if missing := plan.missing(records):
-            left_out.append(f"{results}: {len(missing)} of {len(plan.configs)} planned runs are missing")
+            are = "is" if len(missing) == 1 else "are"
+            left_out.append(f"{results}: {len(missing)} of {len(plan.configs)} planned runs {are} missing")
     return found, left_out
 
 

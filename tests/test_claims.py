@@ -520,7 +520,7 @@ def test_what_is_no_evidence_is_named(membench, tmp_path):
     write_plan(tmp_path / "a", lacking)
     code, _, err = membench("claims", tmp_path)
     assert code == 0
-    assert "broken.json" in err and "folder.json" in err and "1 of 2 planned runs are missing" in err
+    assert "broken.json" in err and "folder.json" in err and "1 of 2 planned runs is missing" in err
     assert f"{tmp_path / 'b'}: left out" in err
 
 

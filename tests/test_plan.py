@@ -6,7 +6,7 @@ import sys
 import pytest
 from test_cli import TINY_SUITE
 
-from membench.plan import Plan, read_plan
+from membench.plan import Plan, planned_runs, read_plan
 
 pytestmark = pytest.mark.plots(drawn=False)
 
@@ -41,6 +41,17 @@ def test_the_command_for_more_memories_keeps_what_was_planned(membench, tmp_path
     assert {config.architecture for config in plan.configs} == {"gru", "none"}
     assert {config.total_timesteps for config in plan.configs} == {50}
     assert {config.evaluation.num_episodes for config in plan.configs} == {2}
+
+
+def test_a_file_that_is_called_like_a_suite_is_another(membench, tmp_path):
+    """Its runs are no evidence for claims about that suite; the command for more of them names the file."""
+    suite, out = tmp_path / "horizons.toml", tmp_path / "out"
+    suite.write_text(TINY_SUITE)
+    membench("run", "--suite", suite, "--seeds", 1, "--architectures", "gru", "--out", out)
+    assert list(planned_runs(out)[0]) == [str(suite)]
+    code, _, err = membench(*shlex.split(read_plan(out).command_for(["lstm"], out))[1:], "--seeds", 1)
+    assert code == 0, err
+    assert {config.architecture for config in read_plan(out).configs} == {"gru", "lstm"}
 
 
 def test_the_command_names_a_preset_and_a_number_of_parameters(tmp_path):

@@ -98,7 +98,7 @@ def run(
     check_runnable(configs, engine)
     open_results_folder(results)
     plan = Plan(
-        suite=Path(suite_name).stem,
+        suite=suite_name,
         profile=profile_name,
         question=suite.question,
         command=command_for_all(),
