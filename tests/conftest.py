@@ -17,9 +17,10 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def plots(request, monkeypatch):
-    """Reports draw their plots unless the nearest marker `plots` says that nobody looks at them."""
+    """Reports and inspections draw plots unless the nearest marker `plots` says that nobody looks at them."""
     if (marker := request.node.get_closest_marker("plots")) and not marker.kwargs["drawn"]:
         monkeypatch.setattr("membench.report.figures_for", lambda frame: {})
+        monkeypatch.setattr("membench.inspect.page.figures_for", lambda found, curve: {})
 
 
 @pytest.fixture

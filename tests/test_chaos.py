@@ -192,7 +192,7 @@ def cell(horizon, total_timesteps):
 
 
 def test_a_killed_worker_and_a_killed_program_change_no_result(tmp_path):
-    cells = "seeds = 3\n" + cell(20, 15_000)
+    cells = "seeds = 3\n" + cell(20, 10_000)
     told = survive(
         tmp_path, cells, "--architectures", "gru", num_runs=3, num_worker_kills=1, num_program_kills=1, seed=0
     )

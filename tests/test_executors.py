@@ -119,7 +119,7 @@ def wait_until(condition, program, seconds=240):
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    return Programs(tmp_path_factory.mktemp("suite"), num_steps=8_000)
+    return Programs(tmp_path_factory.mktemp("suite"), num_steps=6_000)
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +400,7 @@ def node_at_work(cluster, results):
 @needs_ray
 @pytest.mark.filterwarnings("ignore")
 def test_ray_ends_all_runs_though_one_of_three_nodes_dies(cluster, tmp_path):
-    programs = Programs(tmp_path, num_steps=20_000)
+    programs = Programs(tmp_path, num_steps=12_000)
     whole, results = programs.run("whole", "--jobs", 2), tmp_path / "ray"
     program = programs.start(results, "--executor", "ray", "--ray-address", cluster.address)
     wait_until(lambda: node_at_work(cluster, results), program)

