@@ -264,9 +264,9 @@ class TestInspect:
 
     def test_episodes_have_an_end(self, folder, membench):
         record = record_of("gru")
-        task = msgspec.structs.replace(record.config.task, horizon=10**11)
+        task = msgspec.structs.replace(record.config.task, horizon=10**9)
         config = msgspec.structs.replace(record.config, task=task)
-        record = msgspec.structs.replace(record, config=config, horizon=10**11)
+        record = msgspec.structs.replace(record, config=config, horizon=10**9)
         code, _, err = membench("inspect", self.place_of(folder, record))
         assert code == 2 and "too long to look into" in err
 
