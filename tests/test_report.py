@@ -439,7 +439,6 @@ def test_every_task_counts_once_in_the_bits_recalled_whatever_the_settings():
     assert table.loc["GRU+PMM", "Bits recalled"] == "5.0 of 10.0"
 
 
-@pytest.mark.plots(drawn=True)
 @pytest.mark.parametrize(("num_seeds", "told"), [(1, "one seed"), (2, "mean of 2 seeds")])
 def test_a_map_says_of_how_many_seeds_it_is(num_seeds, told):
     records = [capacity_record("gru", 5, items, 1.0, seed) for items in (1, 4) for seed in range(num_seeds)]
@@ -608,7 +607,6 @@ def test_in_a_grid_every_curve_is_seen_to_its_end():
         assert axes.get_xlim()[0] == 0 and steps[-1] <= axes.get_xlim()[1]
 
 
-@pytest.mark.plots(drawn=True)
 def test_in_rows_five_seeds_have_an_interval():
     records = [make_record(name, 5, 0) for name in MANY[1:]]
     records += [make_record("gru", 5, seed, success=0.5 + 0.1 * seed, status="unsolved") for seed in range(5)]
