@@ -16,6 +16,7 @@ which leaves three operations per step, and one product at the end for each weig
 `torch.nn.GRU` is the reference that tests compare it with.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -81,13 +82,11 @@ class _GRUSequence(torch.autograd.Function):
         grads = torch.cat([torch.zeros_like(hidden[:1]), gradients[0]])
         by_gate = grad_gates.unflatten(-1, (3, size))
         steps = zip(
-            *(
-                part.unbind(0)
-                for part in (by_gate, grads[1:].unsqueeze(2), grad_gates, grads[1:], z, grads[:-1])
-            ),
+            *(part.unbind(0) for part in (by_gate, grads[1:].unsqueeze(2), grad_gates, z)),
+            pairwise(grads.unbind(0)),
             strict=True,
         )
-        for of_gates, grad_of_gates, of_step, grad, kept, grad_before in reversed(list(steps)):
+        for of_gates, grad_of_gates, of_step, kept, (grad_before, grad) in reversed(list(steps)):
             of_gates *= grad_of_gates
             grad_before.addcmul_(grad, kept).addmm_(of_step, weight)
         flat = grad_gates.flatten(0, 1)

@@ -4,7 +4,6 @@ Source: Schulman et al. 2017, arXiv 1707.06347; advantages: Schulman et al. 2016
 b episode, t step. Every mean is over real steps; padding changes neither loss nor gradient.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -73,15 +72,12 @@ def generalised_advantages(rollout: Rollout, discount: float, gae_lambda: float)
     return advantages
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of values [b t] where the mask holds."""
-    return values.masked_fill(~mask, 0).sum() / mask.sum()
-
-
 def normalised(advantages: Tensor, mask: Tensor) -> Tensor:
     """Return advantages [b t] shifted and scaled to mean 0 and standard deviation 1 over real steps."""
-    centred = advantages - masked_mean(advantages, mask)
-    return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
+    padding, num_steps = ~mask, mask.sum()
+    mean = advantages.masked_fill(padding, 0).sum() / num_steps
+    centred = (advantages - mean).masked_fill(padding, 0)
+    return centred / ((centred.square().sum() / num_steps).sqrt() + 1e-8)
 
 
 def losses(
@@ -91,21 +87,33 @@ def losses(
     returns: Tensor,
     config: PPOConfig,
     entropy_coefficient: float,
+    num_steps: Tensor | None = None,
 ) -> Losses:
-    """Return the PPO losses of the agent as it is now on whole episodes, with normalised advantages [b t]."""
-    mask = rollout.mask
+    """Return the PPO losses of the agent as it is now on whole episodes, with normalised advantages [b t].
+
+    They are means over the episodes' real steps; over `num_steps` of them where these episodes are only a
+    part, so that the losses of all parts add up.
+    """
+    padding = ~rollout.mask
     outputs, values = agent.evaluate(rollout.observations)
-    log_ratio = (agent.head.log_prob(outputs, rollout.actions) - rollout.log_probs).masked_fill(~mask, 0)
+    log_ratio = (agent.head.log_prob(outputs, rollout.actions) - rollout.log_probs).masked_fill(padding, 0)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
-    policy = -masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)
-    value = masked_mean((returns - values).square(), mask)
-    entropy = masked_mean(agent.head.entropy(outputs), mask)
     with torch.no_grad():
-        kl = masked_mean(ratio - 1 - log_ratio, mask)
-        clip_fraction = masked_mean(((ratio - 1).abs() > config.clip_range).float(), mask)
+        divergence, was_clipped = ratio - 1 - log_ratio, (ratio != clipped).to(ratio.dtype)
+    of_steps = (
+        -torch.minimum(ratio * advantages, clipped * advantages),
+        (returns - values).square(),
+        agent.head.entropy(outputs),
+        divergence,
+        was_clipped,
+    )
+    # One mean for all, as small operations are what a small update spends much of its time on.
+    means = torch.stack(of_steps).masked_fill(padding, 0).sum((1, 2))
+    means = means / (rollout.mask.sum() if num_steps is None else num_steps)
+    policy, value, entropy = means[:3].unbind()
     total = policy + config.value_coefficient * value - entropy_coefficient * entropy
-    return Losses(total, policy, value, entropy, kl, clip_fraction)
+    return Losses(total, policy, value, entropy, *means[3:].detach())
 
 
 def minibatches(rollout: Rollout, config: PPOConfig, generator: torch.Generator) -> Iterator[Tensor]:
@@ -138,7 +146,7 @@ def update(
     returns = advantages + rollout.values
     measured = []
     for rows in minibatches(rollout, config, generator):
-        optimizer.zero_grad(set_to_none=True)
+        agent.zero_grad()
         scalars = backward(agent, rollout, rows, advantages, returns, config, entropy_coefficient)
         measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     _, policy, value, entropy, kl, clip_fraction, grad_norm = torch.stack(measured).mean(0).tolist()
@@ -164,8 +172,8 @@ def backward(
 ) -> Tensor:
     """Add the gradient of the loss on the episodes `rows` of a rollout to the agent's.
 
-    Long episodes go through the memory a few at a time; every loss is a mean over steps, so the parts,
-    weighted by their steps, add up to the whole.
+    Long episodes go through the memory a few at a time; every loss is a mean over all steps, so the parts
+    add up to the whole.
 
     Returns:
         The loss and its parts, in the order of `Losses`.
@@ -185,10 +193,10 @@ def backward(
             returns[part_rows, :length],
             config,
             entropy_coefficient,
+            num_steps,
         )
-        share = part.mask.sum() / num_steps
-        (share * loss.total).backward()
-        measured += share * torch.stack([getattr(loss, field.name).detach() for field in fields(Losses)])
+        loss.total.backward()
+        measured += torch.stack([getattr(loss, field.name) for field in fields(Losses)]).detach()
     return measured
 
 
@@ -203,10 +211,15 @@ def descend(agent: Agent, optimizer: torch.optim.Optimizer, scalars: Tensor, max
     Raises:
         DivergenceError: instead of the step, if one of them is not finite or has exploded.
     """
-    grad_norm = nn.utils.clip_grad_norm_(agent.parameters(), max_grad_norm or math.inf)
+    parameters = list(agent.parameters())
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    grad_norm = nn.utils.get_total_norm(gradients)
     measured = torch.cat([scalars, grad_norm.unsqueeze(0)])
-    if not (measured.abs() < EXPLODED).all():
-        raise DivergenceError(f"loss {scalars[0].item():.3g}, gradient norm {grad_norm.item():.3g}")
+    found = measured.tolist()
+    if not all(abs(scalar) < EXPLODED for scalar in found):
+        raise DivergenceError(f"loss {found[0]:.3g}, gradient norm {found[-1]:.3g}")
+    if found[-1] > max_grad_norm > 0:
+        nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
     optimizer.step()
     return measured
 

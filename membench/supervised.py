@@ -32,7 +32,7 @@ def update(
     """
     measured = []
     for rows in minibatches(rollout, config, generator):
-        optimizer.zero_grad(set_to_none=True)
+        agent.zero_grad()
         scalars = backward(agent, rollout, rows, config)
         measured.append(descend(agent, optimizer, scalars, config.max_grad_norm))
     loss, entropy, grad_norm = torch.stack(measured).mean(0).tolist()
