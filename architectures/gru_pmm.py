@@ -22,7 +22,6 @@ does: without the residual, y_t = LayerNorm(O LayerNorm([...])), and the memory 
 without LayerNorm, y_t = e_t + O [...]. The residual of a write is its equation and always there.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
@@ -81,12 +80,11 @@ class PredictiveMemoryModule(nn.Module):
         Returns:
             The read-outs [b t heads*d] and the memory after the last step.
         """
-        scale = 1 / math.sqrt(self.slot_size)
         values = self.write_value(features)
         if self.write_gate is not None:
             values = self.write_gate(features).sigmoid() * values
         read_queries = self.read_queries(features).unflatten(-1, (self.num_read_heads, self.slot_size))
-        found = self.write_and_read(self.write_query(features) * scale, values, read_queries * scale, memory)
+        found = self.write_and_read(self.write_query(features), values, read_queries, memory)
         if trace is not None:
             written = found.write_weights.unsqueeze(3) * values.unsqueeze(2)
             trace.record("attention.write", found.write_weights.unsqueeze(2))
