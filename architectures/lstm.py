@@ -60,12 +60,29 @@ class LSTM(Memory):
 
     def forward(self, x: Tensor, state: State, *, trace: Trace | None = None) -> tuple[Tensor, State]:
         """Run every layer over x [b t i]; the output is the last layer's hidden state."""
+        if x.shape[1] == 1 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            y, after = self._act(x, state)
+        else:
+            y, after = self._run(x, state)
+        if trace is not None:
+            trace.record("hidden", y)
+        return y, after
+
+    def _act(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step, x [b 1 i], with PyTorch's cell, up to three times as fast as its layer."""
+        y, layers = x.squeeze(1), []
+        before = zip([*state["lower"].unbind(1), state["hidden"]], state["cell"].unbind(1), strict=True)
+        for (h, c), weights in zip(before, self.lstm.all_weights, strict=True):
+            y, c = torch.lstm_cell(y, (h, c), *weights)
+            layers.append((y, c))
+        hidden, cell = (torch.stack(parts, dim=1) for parts in zip(*layers, strict=True))
+        return y.unsqueeze(1), {"hidden": y, "lower": hidden[:, :-1], "cell": cell}
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         cell = state["cell"].transpose(0, 1).contiguous()
         # oneDNN's LSTM has no bfloat16 on processors without AVX-512: autocast leaves it alone there.
         with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu") and has_bfloat16()):
             y, (hidden, cell) = self.lstm(x, (layers_first(state), cell))
-        if trace is not None:
-            trace.record("hidden", y)
         return y, {**layers_last(hidden), "cell": cell.transpose(0, 1)}
 
 
