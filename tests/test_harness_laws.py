@@ -1,5 +1,6 @@
 """The harness keeps episodes apart: padding, boundaries, truncation, and one policy however it is run."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -66,7 +67,7 @@ class Ragged(gymnasium.Env):
 
     def step(self, action):
         self.time += 1
-        return self.observe(), float(action == 1), self.time == self.length, False, {}
+        return self.observe(), float(np.all(action == 1)), self.time == self.length, False, {}
 
     def observe(self):
         return self.np_random.uniform(-1, 1, 4).astype(np.float32)
@@ -229,6 +230,76 @@ def test_advantages_equal_a_loop_over_each_episode():
             advantage = float(rollout.rewards[row, step]) + 0.9 * next_value - value + 0.9 * 0.8 * advantage
             next_value = value
             assert float(found[row, step]) == pytest.approx(advantage, abs=1e-5)
+
+
+@pytest.mark.parametrize("gaussian", [False, True], ids=["categorical", "gaussian"])
+def test_losses_equal_a_loop_over_real_steps(gaussian):
+    """Schulman et al. 2017, equations 7 and 9, with numbers of Python and distributions of PyTorch."""
+    agent = make_agent(gaussian=gaussian)
+    rollout, advantages, returns = acted_otherwise(agent)
+    with torch.no_grad():
+        outputs, values = agent.evaluate(rollout.observations)
+    if gaussian:
+        normal = torch.distributions.Normal(outputs, agent.head.log_std.detach().exp())
+        policies = torch.distributions.Independent(normal, 1)
+    else:
+        policies = torch.distributions.Categorical(logits=outputs)
+    log_probs, entropies = policies.log_prob(rollout.actions), policies.entropy()
+    by_step = []
+    for at in rollout.mask.nonzero().tolist():
+        new, old, advantage = (float(x[*at]) for x in (log_probs, rollout.log_probs, advantages))
+        ratio = math.exp(new - old)
+        clipped = min(max(ratio, 0.8), 1.2)
+        by_step.append(
+            (
+                -min(ratio * advantage, clipped * advantage),
+                float(returns[*at] - values[*at]) ** 2,
+                float(entropies[*at]),
+                ratio - 1 - (new - old),
+                clipped != ratio,
+            )
+        )
+    policy, value, entropy, kl, clip_fraction = np.mean(by_step, axis=0)
+    assert 0.1 < clip_fraction < 0.9
+    found = ppo.losses(agent, rollout, advantages, returns, PPOConfig(clip_range=0.2), 0.01)
+    assert {name: loss.item() for name, loss in vars(found).items()} == pytest.approx(
+        {
+            "total": policy + 0.5 * value - 0.01 * entropy,
+            "policy": policy,
+            "value": value,
+            "entropy": entropy,
+            "kl": kl,
+            "clip_fraction": clip_fraction,
+        },
+        rel=1e-4,
+    )
+
+
+def test_losses_of_parts_add_up_to_those_of_the_whole():
+    agent = make_agent()
+    rollout, advantages, returns = acted_otherwise(agent)
+    whole = vars(ppo.losses(agent, rollout, advantages, returns, PPOConfig(), 0.01))
+    num_steps = rollout.mask.sum()
+    parts = []
+    for rows in (torch.arange(3), torch.arange(3, 20)):
+        part = rollout.rows(rows)
+        length = part.mask.shape[1]
+        these = (x[rows, :length] for x in (advantages, returns))
+        parts.append(vars(ppo.losses(agent, part, *these, PPOConfig(), 0.01, num_steps)))
+    for name, loss in whole.items():
+        torch.testing.assert_close(parts[0][name] + parts[1][name], loss, msg=name)
+
+
+def acted_otherwise(agent):
+    """A ragged rollout as another policy acted, its advantages and its returns."""
+    rollout = rollout_of(agent, collect_stepping, ragged_envs(num_envs=20))
+    other = 0.3 * torch.randn(rollout.log_probs.shape, generator=torch.Generator().manual_seed(0))
+    advantages = ppo.generalised_advantages(rollout, 0.9, 0.8)
+    found = ppo.normalised(advantages, rollout.mask)
+    real = found[rollout.mask]
+    assert float(real.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(real.std(correction=0)) == pytest.approx(1, rel=1e-4)
+    return replace(rollout, log_probs=rollout.log_probs + other), found, advantages + rollout.values
 
 
 def test_a_late_reward_reaches_its_answer_discounted_once_per_step():

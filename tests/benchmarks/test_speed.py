@@ -94,10 +94,11 @@ def test_forward_and_backward(benchmark, architecture, device):
     benchmark.group = f"memory forward and backward, {device}"
     memory = training_on(device, architecture, 20).agent.memory
     x = torch.randn(32, 22, memory.input_size, device=device)
+    gradient = torch.randn(32, 22, memory.output_size, device=device)
 
     def run():
         memory.zero_grad()
-        memory(x, memory.initial_state(32))[0].sum().backward()
+        memory(x, memory.initial_state(32))[0].backward(gradient)
 
     benchmark.pedantic(synchronised(run, device), rounds=10, warmup_rounds=2)
     assert all(parameter.grad is not None for parameter in memory.parameters())
@@ -134,11 +135,12 @@ def test_layer(benchmark, name, episodes, steps):
     benchmark.group = f"layer forward and backward, {episodes} episodes of {steps} steps, cpu"
     layer = LAYERS[name]()
     x = torch.randn(episodes, steps, 256, requires_grad=True)
+    gradient = torch.randn_like(layer(x, layer.initial_state(episodes))[0])  # dense, as a layer's in training
 
     def run():
         layer.zero_grad()
         x.grad = None
-        layer(x, layer.initial_state(episodes))[0].sum().backward()
+        layer(x, layer.initial_state(episodes))[0].backward(gradient)
 
     benchmark.pedantic(run, rounds=30, warmup_rounds=3)
     assert x.grad is not None
