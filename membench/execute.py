@@ -13,6 +13,7 @@ from membench import logs
 from membench.agent import build_agent
 from membench.care import DEFAULT_CARE, Care
 from membench.checkpoints import checkpoint_path
+from membench.compiler import leave_compiler_out
 from membench.config import RunConfig
 from membench.devices import check_device
 from membench.engine import LOCAL, Engine
@@ -54,6 +55,7 @@ def check_runnable(configs: list[RunConfig], engine: Engine = LOCAL) -> None:
         ): config
         for config in configs
     }
+    leave_compiler_out()
     for config in distinct.values():
         with torch.device("meta"), blaming_memory(config.architecture):
             build_agent(config, make_task(config.task))

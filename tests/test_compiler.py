@@ -45,7 +45,17 @@ print("torch._dynamo.eval_frame" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("program", [TRAINING, CHECKING, MATCHING])
+LOOKING_AHEAD = """
+import sys
+from membench.config import build_config
+from membench.execute import check_runnable
+
+check_runnable([build_config({"architecture": "gru"})])
+print("torch._dynamo.eval_frame" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("program", [TRAINING, CHECKING, MATCHING, LOOKING_AHEAD])
 def test_nothing_that_does_not_compile_loads_the_compiler(program):
     assert run(program) == ["False"]
 
