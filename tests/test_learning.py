@@ -28,7 +28,7 @@ def test_two_items_are_recalled_better_than_a_memoryless_agent_could(architectur
     configs = plan_runs(
         load_suite("horizons"), "quick", architectures=[architecture], num_seeds=2, overrides=overrides
     )
-    records = run_all(configs[:2], tmp_path, num_jobs=2, on_change=lambda standing: None)
+    records = run_all(configs[:2], tmp_path, on_change=lambda standing: None)
     assert all(record.success is not None and record.success > 0.4 for record in records), records
 
 

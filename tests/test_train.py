@@ -192,6 +192,7 @@ COMPUTED_OTHERWISE = {
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # which PyTorch's compiler looks at
 @pytest.mark.parametrize(
     "how",
     [pytest.param(how, marks=[pytest.mark.slow] if how == "compiled" else []) for how in COMPUTED_OTHERWISE],
