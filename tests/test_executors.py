@@ -232,8 +232,10 @@ def test_submitit_leaves_the_same_records_and_nothing_to_unpickle_in_the_results
 
 @pytest.mark.slow
 @needs_submitit
-def test_a_job_that_is_preempted_saves_its_run_and_goes_on(programs, local):
+def test_a_job_that_is_preempted_saves_its_run_and_goes_on(tmp_path):
     """submitit's controller puts a job back that it was told to preempt, as Slurm's queue would."""
+    programs = Programs(tmp_path, num_steps=30_000)
+    whole = programs.run("whole", "--jobs", 2)
     results, folder = programs.folder / "preempted", programs.folder / "submitit-preempted"
     settings = ["--executor", "slurm", "--slurm", "cluster=local", "--slurm", f"folder={folder}"]
     program = programs.start(results, *settings, "--jobs", 1)
@@ -243,7 +245,7 @@ def test_a_job_that_is_preempted_saves_its_run_and_goes_on(programs, local):
             process.send_signal(signal.SIGUSR2)
     _, err = program.communicate(timeout=300)
     assert program.returncode == 0, err
-    see_that_they_are_the_same(results, local, 3)
+    see_that_they_are_the_same(results, whole, 3)
     told = "".join(logs_of(results))
     assert told.count(" resumed from its checkpoint at ") == told.count("; its checkpoint is complete") == 1
     assert len(list(folder.glob("*_submitted.pkl"))) == 3  # it was put back, not submitted anew
@@ -251,7 +253,9 @@ def test_a_job_that_is_preempted_saves_its_run_and_goes_on(programs, local):
 
 @pytest.mark.slow
 @needs_submitit
-def test_ctrl_c_saves_what_slurm_is_at_work_on(programs, local):
+def test_ctrl_c_saves_what_slurm_is_at_work_on(tmp_path):
+    programs = Programs(tmp_path, num_steps=30_000)
+    whole = programs.run("whole", "--jobs", 2)
     results, folder = programs.folder / "stopped", programs.folder / "submitit-stopped"
     settings = ["--executor", "slurm", "--slurm", "cluster=local", "--slurm", f"folder={folder}", "--jobs", 1]
     program = programs.start(results, *settings)
@@ -260,7 +264,7 @@ def test_ctrl_c_saves_what_slurm_is_at_work_on(programs, local):
     _, err = program.communicate(timeout=300)
     assert program.returncode == 130 and "this goes on: membench run" in err
     assert "; its checkpoint is complete" in "".join(logs_of(results))
-    see_that_they_are_the_same(programs.run("stopped"), local, 3)
+    see_that_they_are_the_same(programs.run("stopped"), whole, 3)
 
 
 @pytest.fixture
